@@ -1,0 +1,1 @@
+"""What Candide talks about: messages, turns, turn events, engines; no I/O."""

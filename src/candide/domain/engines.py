@@ -1,0 +1,65 @@
+"""Engines: whatever speaks the OpenAI chat protocol; routes to them; the models behind which they stand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+
+class ChatStream(Protocol):
+    """An answer as it is written: iterate for batches of the payloads of SSE `data:` lines.
+
+    A batch holds everything that one read brought, so a busy engine costs fewer steps. `[DONE]` is
+    not passed on; the iteration ends instead. Raises EngineBroke when the stream is cut before it,
+    carries an error frame or cannot be understood.
+    """
+
+    engine: str
+
+    def __aiter__(self) -> AsyncIterator[list[bytes]]: ...
+
+    async def aclose(self) -> None:
+        """End the answer; the engine frees its slot. May be called at any time, and twice."""
+        ...
+
+
+class Engine(Protocol):
+    """One OpenAI-compatible server, embedded or remote. Errors are candide.errors.EngineError or BadRequest."""
+
+    name: str
+
+    async def models(self) -> list[str]:
+        """The engine's own names of its models."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a chat request sent now would be answered without loading anything first."""
+        ...
+
+    async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
+        """POST `/chat/completions` with `stream: true`; returns once the engine has accepted it."""
+        ...
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a request that is answered whole, like `/chat/completions`, `/embeddings`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Route(msgspec.Struct, frozen=True):
+    engine: Engine
+    model: str
+    """The model's name at the engine."""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A name that users choose, with the routes behind it in order of preference."""
+
+    name: str
+    routes: tuple[Route, ...]
+    created_at: int = 0
+    owner: str = "candide"
+    context_tokens: int | None = None

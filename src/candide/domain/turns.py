@@ -1,0 +1,105 @@
+"""The turn: the durable unit of work that turns one user message into one answer.
+
+`TurnEvent` is a closed union. Everything that a turn shows, to the SSE endpoint, the command line,
+the page and the store alike, is one of its members, under a sequence number that starts at 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+TurnState = Literal["queued", "running", "finished", "stopped", "failed"]
+
+FINAL_STATES: frozenset[TurnState] = frozenset({"finished", "stopped", "failed"})
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    id: str
+    conversation_id: str
+    user_message_id: str
+    answer_message_id: str
+    state: TurnState
+    model: str
+    """The name that the user chose; empty for the default model."""
+    params: dict[str, Any] = {}
+    """Sampling parameters for the engine, in the OpenAI shape."""
+    stop_requested: bool = False
+    error: dict[str, Any] | None = None
+    created_at: float = 0.0
+    finished_at: float | None = None
+
+
+class _Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Base of the union; the JSON member `kind` is the class's name."""
+
+
+class TurnStarted(_Event, tag=True):
+    model: str
+    engine: str
+    continued: bool = False
+    """True when an earlier owner had begun the answer and this one goes on from its last checkpoint."""
+
+
+class TextDelta(_Event, tag=True):
+    text: str
+
+
+class ReasoningDelta(_Event, tag=True):
+    """What a model that thinks writes before its answer."""
+
+    text: str
+
+
+class EngineSwitched(_Event, tag=True):
+    """The engine failed and the answer goes on, at another route or the same one started again."""
+
+    reason: str
+    from_engine: str
+    to_engine: str
+
+
+class ContextCompacted(_Event, tag=True):
+    """The branch no longer fits the model's context; its oldest messages were left out."""
+
+    dropped_messages: int
+
+
+class TurnFinished(_Event, tag=True):
+    """The end of an answer that is whole or was stopped by the user."""
+
+    state: Literal["finished", "stopped"]
+    finish_reason: str
+    """`stop`, `length`, `tool_calls`, ... as the engine gave it; `stopped` when the user did it."""
+    usage: dict[str, Any] = {}
+    timings: dict[str, Any] = {}
+    """`first_token_ms`, `total_ms`, `tokens_per_second`."""
+
+
+class TurnFailed(_Event, tag=True):
+    """No engine could finish the answer; what was written is kept."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+TurnEvent = (
+    TurnStarted | TextDelta | ReasoningDelta | EngineSwitched | ContextCompacted | TurnFinished | TurnFailed
+)
+
+FINAL_EVENTS = (TurnFinished, TurnFailed)
+
+encode_event = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(TurnEvent)
+
+
+def decode_event(data: bytes | str) -> TurnEvent:
+    """Read an event as `encode_event` wrote it; raises msgspec.ValidationError on anything else."""
+    return _decoder.decode(data)
+
+
+def event_kind(event: TurnEvent) -> str:
+    """The member of the union, as the SSE field `event:` names it."""
+    return type(event).__name__
