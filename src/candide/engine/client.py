@@ -1,0 +1,294 @@
+"""The client of one OpenAI-compatible server.
+
+It promises that whatever the server does ends in an answer or in one of the errors of
+`candide.errors`: a refused connection, a 500, a stream that is cut, stalls, or carries something
+that is not the protocol. It does not retry, and it does not choose: that is `routes.py`.
+
+Streams are read in batches: one read of the socket may bring several tokens, and when many streams
+are open each one waits a little between reads, so that a token costs microseconds and not a wake-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from candide.errors import (
+    BadRequest,
+    CandideError,
+    ContextTooLong,
+    EngineBroke,
+    EngineError,
+    EngineOverloaded,
+    EngineUnavailable,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+CONNECT_TIMEOUT_S = 5.0
+
+# A reader rests this long between two reads for each stream that is open, up to a frame of a 50 Hz
+# screen: nobody sees it, and at 128 streams it saves three wake-ups in four.
+REST_PER_STREAM_S = 0.00025
+MAX_REST_S = 0.02
+
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_ERROR_FRAME = re.compile(rb'^\s*\{\s*"error"\s*:\s*[^n\s]')  # `"error": null` is no error
+
+
+class EngineClient:
+    """One server. `base_url` ends where the paths of the protocol begin, usually in `/v1`."""
+
+    _open_streams = 0
+
+    def __init__(self, name: str, base_url: str, api_key: str = "", timeout_s: float = 600.0) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def models(self) -> list[str]:
+        reply = await self.get("/models")
+        data = reply.get("data")
+        if not isinstance(data, list):
+            raise EngineUnavailable(f"engine '{self.name}' does not list its models")
+        entries: list[Any] = data
+        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+
+    async def ready(self) -> bool:
+        try:
+            await self.models()
+        except CandideError:
+            return False
+        return True
+
+    async def get(self, path: str) -> dict[str, Any]:
+        async with self._request("GET", path, None) as response:
+            return _read_object(await self._read_body(response), self.name)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._request("POST", path, body) as response:
+            return _read_object(await self._read_body(response), self.name)
+
+    async def open_chat(self, body: Mapping[str, Any]) -> HttpChatStream:
+        return await self.open_stream("/chat/completions", body)
+
+    async def open_stream(self, path: str, body: Mapping[str, Any]) -> HttpChatStream:
+        """POST a streaming request to any path of the protocol; returns once it is accepted."""
+        context = self._request("POST", path, {**body, "stream": True})
+        response = await context.__aenter__()
+        if response.content_type != "text/event-stream":
+            text = await self._read_body(response)
+            response.close()
+            error = _read_error(text, self.name)
+            raise error or EngineBroke(f"engine '{self.name}' answered a streaming request without a stream")
+        return HttpChatStream(self.name, response)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s),
+                trust_env=True,
+                read_bufsize=256 * 1024,
+            )
+        data = None if body is None else msgspec.json.encode(body)
+        try:
+            response = await self._session.request(
+                method, self.base_url + path, data=data, headers={"Content-Type": "application/json"}
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EngineUnavailable(
+                f"engine '{self.name}' cannot be reached at {self.base_url}: {error or type(error).__name__}",
+                hint="is it running? candide doctor tells",
+            ) from error
+        try:
+            if response.status >= 400:
+                text = await self._read_body(response)
+                raise _error_of_status(response.status, response.headers.get("Retry-After"), text, self.name)
+            yield response
+        finally:
+            if not response.content.at_eof():
+                response.close()
+            else:
+                response.release()
+
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+        import aiohttp
+
+        try:
+            return await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EngineBroke(f"engine '{self.name}' broke off its reply: {error or type(error).__name__}") from error
+
+
+class HttpChatStream:
+    """The SSE answer of an engine; see `candide.domain.engines.ChatStream`."""
+
+    open_count = 0
+
+    def __init__(self, engine: str, response: aiohttp.ClientResponse) -> None:
+        self.engine = engine
+        self._response = response
+        self._closed = False
+        HttpChatStream.open_count += 1
+
+    def __aiter__(self) -> AsyncIterator[list[bytes]]:
+        return self._batches()
+
+    async def _batches(self) -> AsyncIterator[list[bytes]]:
+        import aiohttp
+
+        content = self._response.content
+        rest = b""
+        finished = False
+        while True:
+            try:
+                data = await content.readany()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise EngineBroke(f"engine '{self.engine}' broke off: {error or type(error).__name__}") from error
+            if not data:
+                if finished and not rest.strip():
+                    return
+                raise EngineBroke(f"engine '{self.engine}' ended its stream before the answer was whole")
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n")
+            *frames, rest = (rest + data).split(b"\n\n")
+            if len(rest) > MAX_FRAME_BYTES:
+                raise EngineBroke(f"engine '{self.engine}' sent a frame of over {MAX_FRAME_BYTES} bytes")
+            batch: list[bytes] = []
+            done = False
+            for frame in frames:
+                payload = _payload(frame)
+                if payload is None:
+                    continue
+                if payload == b"[DONE]":
+                    done = True
+                    break
+                if _ERROR_FRAME.match(payload):
+                    if batch:
+                        yield batch
+                    raise _broken_by(payload, self.engine)
+                if not finished and _FINISHED.search(payload):
+                    finished = True
+                batch.append(payload)
+            if batch:
+                yield batch
+            if done:
+                return
+            pause = min(HttpChatStream.open_count * REST_PER_STREAM_S, MAX_REST_S)
+            if pause > 2 * REST_PER_STREAM_S:
+                await asyncio.sleep(pause)
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            HttpChatStream.open_count -= 1
+            # Closing the connection, not releasing it, is what tells the engine to stop.
+            if self._response.content.at_eof():
+                self._response.release()
+            else:
+                self._response.close()
+
+
+def _payload(frame: bytes) -> bytes | None:
+    """The data of one SSE frame (WHATWG HTML, 9.2), None for comments and empty ones."""
+    if frame.startswith(b"data: ") and b"\n" not in frame:
+        return frame[6:]
+    lines: list[bytes] = []
+    for line in frame.split(b"\n"):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"error:"):  # llama.cpp, before it learned to write it as data
+            lines.append(b'{"error":' + line[6:].strip() + b"}")
+    return b"\n".join(lines) if lines else None
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str = ""
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+    n_prompt_tokens: int | None = None
+    n_ctx: int | None = None
+
+
+def _parse_error(text: bytes) -> _ErrorBody | None:
+    """Find an error in a reply: OpenAI's shape, or the plain `detail` and `message` of others."""
+    try:
+        data: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    found: Any = data.get("error") or data.get("detail") or data.get("message")
+    if isinstance(found, str):
+        return _ErrorBody(message=found)
+    try:
+        return msgspec.convert(found, _ErrorBody, strict=False) if found else None
+    except msgspec.ValidationError:
+        return _ErrorBody(message=str(found)[:1000])
+
+
+def _read_error(text: bytes, engine: str) -> CandideError | None:
+    parsed = _parse_error(text)
+    if parsed is None:
+        return None
+    status = parsed.code if isinstance(parsed.code, int) else 500
+    return _error_of_status(status, None, text, engine)
+
+
+def _broken_by(payload: bytes, engine: str) -> CandideError:
+    parsed = _parse_error(payload)
+    return EngineBroke(f"engine '{engine}' failed: {parsed.message if parsed else 'unknown error'}")
+
+
+_CONTEXT_WORDS = re.compile(r"context (length|size|window)|maximum context|too many tokens", re.IGNORECASE)
+
+
+def _error_of_status(status: int, retry_after: str | None, text: bytes, engine: str) -> CandideError:
+    parsed = _parse_error(text) or _ErrorBody(message=text[:300].decode("utf-8", "replace").strip())
+    said = parsed.message or f"status {status}"
+    if status == 429:
+        try:
+            seconds = float(retry_after or 1)
+        except ValueError:
+            seconds = 1.0
+        return EngineOverloaded(f"engine '{engine}' is overloaded: {said}", retry_after=seconds)
+    if status in (400, 413, 422):
+        too_long = parsed.code == "context_length_exceeded" or parsed.type == "exceed_context_size_error"
+        if too_long or _CONTEXT_WORDS.search(said):
+            return ContextTooLong(
+                said, prompt_tokens=parsed.n_prompt_tokens, context_tokens=parsed.n_ctx
+            )
+        return BadRequest(said, param=parsed.param)
+    if status in (401, 403):
+        return EngineError(f"engine '{engine}' refuses the key: {said}", hint="check engine_keys in the settings")
+    return EngineUnavailable(f"engine '{engine}' answered {status}: {said}")
+
+
+def _read_object(text: bytes, engine: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise EngineBroke(f"engine '{engine}' sent a reply that is not a JSON object") from error
