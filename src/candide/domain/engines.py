@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+
+from candide.domain.turns import EngineSwitched, ReasoningDelta, TextDelta
 
 
 class ChatStream(Protocol):
@@ -63,3 +65,25 @@ class Model(msgspec.Struct, frozen=True):
     created_at: int = 0
     owner: str = "candide"
     context_tokens: int | None = None
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """How an answer ended."""
+
+    finish_reason: str
+    usage: dict[str, Any]
+    """As the engine counted its last call, in the OpenAI shape."""
+
+
+class AnswerWriter(Protocol):
+    """Writes one answer to its end, whatever happens to the engines behind it."""
+
+    async def first_engine(self, model: str) -> tuple[str, str]:
+        """The model's full name and the engine that would answer now."""
+        ...
+
+    def write(
+        self, model: str, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], partial: str = ""
+    ) -> AsyncIterator[TextDelta | ReasoningDelta | EngineSwitched | Completion]:
+        """Write the answer to `messages`, going on from `partial`; ends with a Completion."""
+        ...

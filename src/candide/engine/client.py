@@ -11,7 +11,6 @@ are open each one waits a little between reads, so that a token costs microsecon
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,8 +46,6 @@ _ERROR_FRAME = re.compile(rb'^\s*\{\s*"error"\s*:\s*[^n\s]')  # `"error": null` 
 class EngineClient:
     """One server. `base_url` ends where the paths of the protocol begin, usually in `/v1`."""
 
-    _open_streams = 0
-
     def __init__(self, name: str, base_url: str, api_key: str = "", timeout_s: float = 600.0) -> None:
         self.name = name
         self.base_url = base_url.rstrip("/")
@@ -58,11 +55,10 @@ class EngineClient:
 
     async def models(self) -> list[str]:
         reply = await self.get("/models")
-        data = reply.get("data")
-        if not isinstance(data, list):
-            raise EngineUnavailable(f"engine '{self.name}' does not list its models")
-        entries: list[Any] = data
-        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+        try:
+            return [entry.id for entry in msgspec.convert(reply.get("data"), list[_ListedModel])]
+        except msgspec.ValidationError as error:
+            raise EngineUnavailable(f"engine '{self.name}' does not list its models: {error}") from error
 
     async def ready(self) -> bool:
         try:
@@ -72,20 +68,17 @@ class EngineClient:
         return True
 
     async def get(self, path: str) -> dict[str, Any]:
-        async with self._request("GET", path, None) as response:
-            return _read_object(await self._read_body(response), self.name)
+        return await self._exchange("GET", path, None)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._request("POST", path, body) as response:
-            return _read_object(await self._read_body(response), self.name)
+        return await self._exchange("POST", path, body)
 
     async def open_chat(self, body: Mapping[str, Any]) -> HttpChatStream:
         return await self.open_stream("/chat/completions", body)
 
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> HttpChatStream:
         """POST a streaming request to any path of the protocol; returns once it is accepted."""
-        context = self._request("POST", path, {**body, "stream": True})
-        response = await context.__aenter__()
+        response = await self._send("POST", path, {**body, "stream": True})
         if response.content_type != "text/event-stream":
             text = await self._read_body(response)
             response.close()
@@ -98,10 +91,16 @@ class EngineClient:
             session, self._session = self._session, None
             await session.close()
 
-    @contextlib.asynccontextmanager
-    async def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        response = await self._send(method, path, body)
+        try:
+            return _read_object(await self._read_body(response), self.name)
+        finally:
+            # Closing an unread response is what tells the engine to stop when the caller was cancelled.
+            response.close()
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> aiohttp.ClientResponse:
+        """Send a request and wait for its status; the caller closes the response."""
         import aiohttp
 
         if self._session is None:
@@ -122,16 +121,12 @@ class EngineClient:
                 f"engine '{self.name}' cannot be reached at {self.base_url}: {error or type(error).__name__}",
                 hint="is it running? candide doctor tells",
             ) from error
-        try:
-            if response.status >= 400:
-                text = await self._read_body(response)
-                raise _error_of_status(response.status, response.headers.get("Retry-After"), text, self.name)
-            yield response
-        finally:
-            if not response.content.at_eof():
-                response.close()
-            else:
-                response.release()
+        if response.status >= 400:
+            retry_after = response.headers.get("Retry-After")
+            text = await self._read_body(response)
+            response.close()
+            raise _error_of_status(response.status, retry_after, text, self.name)
+        return response
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
         import aiohttp
@@ -139,7 +134,9 @@ class EngineClient:
         try:
             return await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise EngineBroke(f"engine '{self.name}' broke off its reply: {error or type(error).__name__}") from error
+            raise EngineBroke(
+                f"engine '{self.name}' broke off its reply: {error or type(error).__name__}"
+            ) from error
 
 
 class HttpChatStream:
@@ -166,7 +163,9 @@ class HttpChatStream:
             try:
                 data = await content.readany()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise EngineBroke(f"engine '{self.engine}' broke off: {error or type(error).__name__}") from error
+                raise EngineBroke(
+                    f"engine '{self.engine}' broke off: {error or type(error).__name__}"
+                ) from error
             if not data:
                 if finished and not rest.strip():
                     return
@@ -224,6 +223,10 @@ def _payload(frame: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
+class _ListedModel(msgspec.Struct):
+    id: str
+
+
 class _ErrorBody(msgspec.Struct):
     message: str = ""
     type: str | None = None
@@ -236,12 +239,10 @@ class _ErrorBody(msgspec.Struct):
 def _parse_error(text: bytes) -> _ErrorBody | None:
     """Find an error in a reply: OpenAI's shape, or the plain `detail` and `message` of others."""
     try:
-        data: Any = msgspec.json.decode(text)
+        data = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if not isinstance(data, dict):
-        return None
-    found: Any = data.get("error") or data.get("detail") or data.get("message")
+    found = data.get("error") or data.get("detail") or data.get("message")
     if isinstance(found, str):
         return _ErrorBody(message=found)
     try:
@@ -278,12 +279,12 @@ def _error_of_status(status: int, retry_after: str | None, text: bytes, engine: 
     if status in (400, 413, 422):
         too_long = parsed.code == "context_length_exceeded" or parsed.type == "exceed_context_size_error"
         if too_long or _CONTEXT_WORDS.search(said):
-            return ContextTooLong(
-                said, prompt_tokens=parsed.n_prompt_tokens, context_tokens=parsed.n_ctx
-            )
+            return ContextTooLong(said, prompt_tokens=parsed.n_prompt_tokens, context_tokens=parsed.n_ctx)
         return BadRequest(said, param=parsed.param)
     if status in (401, 403):
-        return EngineError(f"engine '{engine}' refuses the key: {said}", hint="check engine_keys in the settings")
+        return EngineError(
+            f"engine '{engine}' refuses the key: {said}", hint="check engine_keys in the settings"
+        )
     return EngineUnavailable(f"engine '{engine}' answered {status}: {said}")
 
 
