@@ -88,7 +88,6 @@ class Writer:
                     elif isinstance(piece, ReasoningDelta):
                         attempt = 0
                     yield piece
-                return
             except EngineError as error:
                 attempt += 1
                 failed = (route.engine.name, error)
@@ -97,6 +96,8 @@ class Writer:
                 position += 1
                 if position % len(found.routes) == 0:
                     await asyncio.sleep(self._patience.pause(attempt, error))
+            else:
+                return
 
     async def _resolve(
         self, model: str, position: int, attempt: int, failed: tuple[str, EngineError] | None
@@ -129,8 +130,12 @@ class Writer:
                 # The engine knows no such fields, or wants the last message to be the user's.
                 self._asks_in_words.add(route.engine.name)
             else:
-                async for piece in _read(stream, RestartTrimmer(written)):
-                    yield piece
+                try:
+                    async for piece in _read(stream, RestartTrimmer(written)):
+                        yield piece
+                except BegunAnew:
+                    self._asks_in_words.add(route.engine.name)
+                    raise
                 return
         if written:
             body = {**params, "messages": [*messages, *_ask_to_continue(written)]}
@@ -207,6 +212,10 @@ async def _read(stream: ChatStream, trimmer: RestartTrimmer | OverlapTrimmer | N
     yield Completion(finish_reason=finish_reason, usage=usage)
 
 
+class BegunAnew(EngineBroke):
+    """The engine ignored the partial answer and wrote another one."""
+
+
 class RestartTrimmer:
     """Drops the beginning of an answer that was begun anew instead of continued.
 
@@ -230,7 +239,7 @@ class RestartTrimmer:
         same = _shared_length(self._seen, self._written)
         if same >= RESTART_SURE_CHARS:
             # Begun anew and gone another way: nothing of it fits what was already shown.
-            raise EngineBroke("the engine began the answer anew instead of continuing it")
+            raise BegunAnew("the engine began the answer anew instead of continuing it")
         return self._decide(restarted=False)
 
     def _decide(self, *, restarted: bool) -> str:
@@ -257,11 +266,9 @@ class OverlapTrimmer:
         if self._decided:
             return text
         self._seen += text
-        if len(self._seen) < len(self._tail):
-            # The text may still grow into a repetition of the tail.
-            if any(self._tail.startswith(self._seen, start) for start in range(len(self._tail))):
-                return ""
-        return self._decide()
+        # The text may still grow into a repetition of the tail.
+        undecided = len(self._seen) < len(self._tail) and self._seen in self._tail
+        return "" if undecided else self._decide()
 
     def _decide(self) -> str:
         self._decided = True

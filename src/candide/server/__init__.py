@@ -1,0 +1,1 @@
+"""HTTP only: routes, wire shapes, server-sent events, the error table, who may call."""
