@@ -1,0 +1,177 @@
+"""Conversations and their trees of messages, in the database.
+
+Messages are only ever added; a deleted conversation is hidden, and can be brought back. Every method
+is one transaction. NotFound names what does not exist.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from candide.domain.ids import new_id
+from candide.domain.messages import Conversation, Message
+from candide.errors import BadRequest, NotFound
+from candide.store.database import Database
+from candide.store.schema import conversations, messages
+from candide.store.words import Found, index_message, search_messages
+
+
+class ConversationStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self, *, title: str = "", model: str | None = None, system_prompt: str | None = None
+    ) -> str:
+        """Make an empty conversation; its id."""
+        conversation_id = new_id("conv")
+        now = time.time()
+        async with self._database.write() as connection:
+            await connection.execute(
+                conversations.insert().values(
+                    id=conversation_id,
+                    title=title,
+                    model=model,
+                    system_prompt=system_prompt,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+        return conversation_id
+
+    async def get(self, conversation_id: str) -> Conversation:
+        async with self._database.read() as connection:
+            return await fetch_conversation(connection, conversation_id)
+
+    async def list(self, *, limit: int, before: str | None = None) -> list[Conversation]:
+        """The conversations, last used first; `before` is the id of the last one of the page before."""
+        query = sa.select(conversations).where(conversations.c.deleted_at.is_(None))
+        async with self._database.read() as connection:
+            if before is not None:
+                last = await fetch_conversation(connection, before)
+                query = query.where(
+                    sa.tuple_(conversations.c.updated_at, conversations.c.id)
+                    < sa.tuple_(sa.literal(last.updated_at), sa.literal(last.id))
+                )
+            rows = await connection.execute(
+                query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
+            )
+            return [_conversation(row) for row in rows]
+
+    async def update(self, conversation_id: str, changes: dict[str, Any]) -> Conversation:
+        """Change title, model, system prompt or current leaf."""
+        async with self._database.write() as connection:
+            await fetch_conversation(connection, conversation_id)
+            leaf = changes.get("current_leaf_id")
+            if leaf is not None:
+                message = await fetch_message(connection, leaf)
+                if message.conversation_id != conversation_id:
+                    raise BadRequest(
+                        f"message '{leaf}' belongs to another conversation", param="current_leaf_id"
+                    )
+            if changes:
+                await connection.execute(
+                    conversations.update().where(conversations.c.id == conversation_id).values(**changes)
+                )
+            return await fetch_conversation(connection, conversation_id)
+
+    async def set_title_if_empty(self, conversation_id: str, title: str) -> None:
+        """Give a title unless there is one by now: the user's own always stays."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                conversations.update()
+                .where(conversations.c.id == conversation_id, conversations.c.title == "")
+                .values(title=title)
+            )
+
+    async def delete(self, conversation_id: str) -> None:
+        """Hide a conversation; `restore` brings it back."""
+        await self._mark_deleted(conversation_id, time.time())
+
+    async def restore(self, conversation_id: str) -> None:
+        await self._mark_deleted(conversation_id, None)
+
+    async def _mark_deleted(self, conversation_id: str, at: float | None) -> None:
+        async with self._database.write() as connection:
+            done = await connection.execute(
+                conversations.update().where(conversations.c.id == conversation_id).values(deleted_at=at)
+            )
+            if done.rowcount == 0:
+                raise _no_conversation(conversation_id)
+
+    async def messages(self, conversation_id: str) -> list[Message]:
+        """The whole tree, parents before children."""
+        async with self._database.read() as connection:
+            return await fetch_messages(connection, conversation_id)
+
+    async def add_all(self, conversation: Conversation, tree: Sequence[Message]) -> None:
+        """Add a whole conversation at once, as an import does."""
+        async with self._database.write() as connection:
+            await connection.execute(conversations.insert().values(**msgspec.structs.asdict(conversation)))
+            for message in tree:
+                await insert_message(connection, message)
+
+    async def exists(self, conversation_id: str) -> bool:
+        """Whether there is such a conversation, deleted or not."""
+        async with self._database.read() as connection:
+            query = sa.select(conversations.c.id).where(conversations.c.id == conversation_id)
+            return (await connection.execute(query)).first() is not None
+
+    async def search(self, query: str, limit: int) -> list[Found]:
+        """Find messages by their words; see `candide.store.words`."""
+        async with self._database.read() as connection:
+            return await search_messages(connection, query, limit)
+
+
+async def fetch_conversation(connection: AsyncConnection, conversation_id: str) -> Conversation:
+    row = (
+        await connection.execute(
+            sa.select(conversations).where(
+                conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
+            )
+        )
+    ).first()
+    if row is None:
+        raise _no_conversation(conversation_id)
+    return _conversation(row)
+
+
+async def fetch_messages(connection: AsyncConnection, conversation_id: str) -> list[Message]:
+    rows = await connection.execute(
+        sa.select(messages).where(messages.c.conversation_id == conversation_id).order_by(messages.c.id)
+    )
+    return [_message(row) for row in rows]
+
+
+async def fetch_message(connection: AsyncConnection, message_id: str) -> Message:
+    row = (await connection.execute(sa.select(messages).where(messages.c.id == message_id))).first()
+    if row is None:
+        raise NotFound(f"there is no message '{message_id}'")
+    return _message(row)
+
+
+async def insert_message(connection: AsyncConnection, message: Message) -> None:
+    """Add a message; its words can be searched at once when it is complete."""
+    await connection.execute(messages.insert().values(**msgspec.structs.asdict(message)))
+    if message.text and message.role in ("user", "assistant"):
+        await index_message(connection, message.id, message.text)
+
+
+def _no_conversation(conversation_id: str) -> NotFound:
+    return NotFound(f"there is no conversation '{conversation_id}'", hint="candide conversations list")
+
+
+def _conversation(row: sa.Row[Any]) -> Conversation:
+    values = cast("dict[str, Any]", row._asdict())
+    del values["deleted_at"]
+    return Conversation(**values)
+
+
+def _message(row: sa.Row[Any]) -> Message:
+    return Message(**cast("dict[str, Any]", row._asdict()))

@@ -1,0 +1,222 @@
+"""Turns, in the database: accepted, claimed, renewed, taken over, stopped, ended.
+
+A turn has one owner at a time, by a lease. Claiming is compare-and-set on the owner and the lease
+that were read, so of several who find an expired lease one gets the turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from candide.domain.ids import new_id
+from candide.domain.messages import Message
+from candide.domain.turns import FINAL_STATES, Turn
+from candide.errors import BadRequest, Conflict, NotFound
+from candide.store.conversations import fetch_conversation, fetch_message, insert_message
+from candide.store.database import Database
+from candide.store.schema import conversations, messages, turns
+
+UNSET: Any = object()
+
+
+class TurnStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(
+        self,
+        conversation_id: str,
+        *,
+        text: str | None = None,
+        parent_id: str | None = UNSET,
+        user_message_id: str | None = None,
+        parts: list[dict[str, Any]] | None = None,
+        model: str = "",
+        params: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Turn:
+        """Save a question and the turn that will answer it; both are on disk when this returns.
+
+        With `user_message_id` instead of `text` the question stands already, and the answer becomes
+        a sibling of its others. Without `parent_id` the question follows the current leaf. A repeated
+        `idempotency_key` gives the turn of its first use. Raises NotFound, BadRequest or Conflict.
+        """
+        try:
+            async with self._database.write() as connection:
+                if idempotency_key is not None:
+                    earlier = await _find_by_key(connection, conversation_id, idempotency_key)
+                    if earlier is not None:
+                        return earlier
+                conversation = await fetch_conversation(connection, conversation_id)
+                now = time.time()
+                if user_message_id is not None:
+                    question = await _own_message(
+                        connection, conversation_id, user_message_id, "user_message_id"
+                    )
+                    if question.role != "user":
+                        raise BadRequest(
+                            f"message '{user_message_id}' is not a question", param="user_message_id"
+                        )
+                else:
+                    parent = conversation.current_leaf_id if parent_id is UNSET else parent_id
+                    if parent is not None:
+                        await _own_message(connection, conversation_id, parent, "parent_id")
+                    question = Message(
+                        id=new_id("msg"),
+                        conversation_id=conversation_id,
+                        parent_id=parent,
+                        role="user",
+                        text=text or "",
+                        parts=parts or [],
+                        created_at=now,
+                    )
+                    await insert_message(connection, question)
+                turn = Turn(
+                    id=new_id("turn"),
+                    conversation_id=conversation_id,
+                    user_message_id=question.id,
+                    answer_message_id=new_id("msg"),
+                    state="queued",
+                    model=model or conversation.model or "",
+                    params=params or {},
+                    created_at=now,
+                )
+                answer = Message(
+                    id=turn.answer_message_id,
+                    conversation_id=conversation_id,
+                    parent_id=question.id,
+                    role="assistant",
+                    text="",
+                    state="pending",
+                    turn_id=turn.id,
+                    created_at=now,
+                )
+                await insert_message(connection, answer)
+                await connection.execute(
+                    turns.insert().values(**msgspec.structs.asdict(turn), idempotency_key=idempotency_key)
+                )
+                await connection.execute(
+                    conversations.update()
+                    .where(conversations.c.id == conversation_id)
+                    .values(current_leaf_id=answer.id, updated_at=now)
+                )
+                return turn
+        except exc.IntegrityError:
+            # Another replica accepted the same key between our look and our insert.
+            if idempotency_key is not None:
+                async with self._database.read() as connection:
+                    earlier = await _find_by_key(connection, conversation_id, idempotency_key)
+                if earlier is not None:
+                    return earlier
+            raise
+
+    async def get(self, turn_id: str) -> Turn:
+        async with self._database.read() as connection:
+            row = (await connection.execute(sa.select(turns).where(turns.c.id == turn_id))).first()
+        if row is None:
+            raise NotFound(f"there is no turn '{turn_id}'")
+        return _turn(row)
+
+    async def list_unfinished(self) -> list[tuple[Turn, str | None, float | None]]:
+        """Every turn that has not ended, oldest first, with its owner and the end of its lease."""
+        query = sa.select(turns).where(turns.c.state.in_(("queued", "running"))).order_by(turns.c.id)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [(_turn(row), row.owner, row.lease_until) for row in rows]
+
+    async def claim(self, turn_id: str, owner: str, lease_s: float, previous_owner: str | None) -> bool:
+        """Become the owner if `previous_owner` still is it; whether that was so.
+
+        A turn whose parent answer is still being written is not claimed: it waits its turn.
+        """
+        parent_answer = messages.alias("parent_answer")
+        question = messages.alias("question")
+        waiting = (
+            sa.select(parent_answer.c.id)
+            .join(question, question.c.parent_id == parent_answer.c.id)
+            .where(
+                question.c.id == turns.c.user_message_id, parent_answer.c.state.in_(("pending", "streaming"))
+            )
+        )
+        async with self._database.write(durable=False) as connection:
+            done = await connection.execute(
+                turns.update()
+                .where(
+                    turns.c.id == turn_id,
+                    turns.c.state.in_(("queued", "running")),
+                    turns.c.owner.is_(None) if previous_owner is None else turns.c.owner == previous_owner,
+                    ~waiting.exists(),
+                )
+                .values(owner=owner, lease_until=time.time() + lease_s, state="running")
+            )
+            if done.rowcount == 1:
+                await connection.execute(
+                    messages.update()
+                    .where(messages.c.turn_id == turn_id, messages.c.state == "pending")
+                    .values(state="streaming")
+                )
+            return done.rowcount == 1
+
+    async def renew(self, turn_ids: Collection[str], owner: str, lease_s: float) -> None:
+        async with self._database.write(durable=False) as connection:
+            await connection.execute(
+                turns.update()
+                .where(turns.c.id.in_(turn_ids), turns.c.owner == owner)
+                .values(lease_until=time.time() + lease_s)
+            )
+
+    async def release(self, turn_ids: Collection[str], owner: str) -> None:
+        """Give unfinished turns up, so that another owner need not wait for the lease's end."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                turns.update()
+                .where(turns.c.id.in_(turn_ids), turns.c.owner == owner)
+                .values(owner=None, lease_until=None)
+            )
+
+    async def request_stop(self, turn_id: str) -> Turn:
+        """Ask the owner, wherever it runs, to stop; a turn that has ended stays as it is."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                turns.update()
+                .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
+                .values(stop_requested=True)
+            )
+        return await self.get(turn_id)
+
+    async def find_stop_requests(self, turn_ids: Collection[str]) -> set[str]:
+        query = sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), turns.c.stop_requested.is_(True))
+        async with self._database.read() as connection:
+            return {row[0] for row in await connection.execute(query)}
+
+
+async def _find_by_key(connection: AsyncConnection, conversation_id: str, key: str) -> Turn | None:
+    query = sa.select(turns).where(turns.c.conversation_id == conversation_id, turns.c.idempotency_key == key)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _turn(row)
+
+
+async def _own_message(
+    connection: AsyncConnection, conversation_id: str, message_id: str, param: str
+) -> Message:
+    try:
+        message = await fetch_message(connection, message_id)
+    except NotFound as error:
+        raise NotFound(error.message, param=param) from None
+    if message.conversation_id != conversation_id:
+        raise Conflict(f"message '{message_id}' belongs to another conversation")
+    return message
+
+
+def _turn(row: sa.Row[Any]) -> Turn:
+    values = cast("dict[str, Any]", row._asdict())
+    for name in ("owner", "lease_until", "idempotency_key"):
+        del values[name]
+    return Turn(**values)

@@ -1,0 +1,139 @@
+"""The index of the words of all messages: full-text search in any language.
+
+Texts are folded before they are indexed and so are queries: case and accents go, and scripts that
+are written without spaces are cut into single characters, which a query then finds as a phrase.
+SQLite's FTS5 or PostgreSQL's tsvector keeps the folded text; snippets come from the original.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from candide.store.schema import conversations, messages
+
+SNIPPET_CHARS = 160
+
+# Han, kana, hangul is spaced, Thai, Lao, Khmer, Myanmar: written without spaces between words.
+_UNSPACED = re.compile(
+    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """A message that matches; `highlights` are spans `[start, end)` of `snippet` in characters."""
+
+    conversation_id: str
+    conversation_title: str
+    message_id: str
+    role: str
+    snippet: str
+    highlights: list[tuple[int, int]]
+    created_at: float
+
+
+def fold(text: str) -> str:
+    """Fold a text for indexing: no case, no accents, unspaced scripts cut into characters."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
+
+
+def _fold_chars(text: str) -> tuple[str, list[int]]:
+    """Fold character by character; the folded text, and for each of its characters the original's index."""
+    out: list[str] = []
+    origin: list[int] = []
+    for index, char in enumerate(text):
+        for folded in unicodedata.normalize("NFKD", char.casefold()):
+            if not unicodedata.combining(folded):
+                out.append(folded)
+                origin.append(index)
+    return "".join(out), origin
+
+
+def _terms(query: str) -> list[list[str]]:
+    """The query's terms, each a phrase of folded words; text in double quotes is one phrase."""
+    terms: list[list[str]] = []
+    for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', query):
+        if words := _WORD.findall(fold(quoted or plain)):
+            terms.append(words)
+    return terms
+
+
+async def index_message(connection: AsyncConnection, message_id: str, text: str) -> None:
+    """Index a message's text, in place of what was indexed for it before."""
+    await connection.execute(sa.text("DELETE FROM message_words WHERE message_id = :id"), {"id": message_id})
+    folded = ":folded" if connection.dialect.name == "sqlite" else "to_tsvector('simple', :folded)"
+    await connection.execute(
+        sa.text(f"INSERT INTO message_words (message_id, folded) VALUES (:id, {folded})"),  # noqa: S608 - constants
+        {"id": message_id, "folded": fold(text)},
+    )
+
+
+async def search_messages(connection: AsyncConnection, query: str, limit: int) -> list[Found]:
+    """The messages that hold every term of the query, best first; the last word may be unfinished."""
+    terms = _terms(query)
+    if not terms:
+        return []
+    if connection.dialect.name == "sqlite":
+        phrases = ['"' + " ".join(words) + '"' for words in terms]
+        statement = "SELECT message_id FROM message_words WHERE message_words MATCH :query ORDER BY rank, message_id DESC LIMIT :limit"
+        matched = " AND ".join([*phrases[:-1], phrases[-1] + "*"])
+    else:
+        phrases = [" <-> ".join(words) for words in terms]
+        statement = (
+            "SELECT message_id FROM message_words WHERE folded @@ to_tsquery('simple', :query) "
+            "ORDER BY ts_rank(folded, to_tsquery('simple', :query)) DESC, message_id DESC LIMIT :limit"
+        )
+        matched = " & ".join([*(f"({p})" for p in phrases[:-1]), f"({phrases[-1]}:*)"])
+    # Deleted conversations are filtered afterwards, so more is asked for than shown.
+    rows = await connection.execute(sa.text(statement), {"query": matched, "limit": limit * 4})
+    ids = [row[0] for row in rows]
+    found = await connection.execute(
+        sa.select(messages, conversations.c.title)
+        .join(conversations, conversations.c.id == messages.c.conversation_id)
+        .where(messages.c.id.in_(ids), conversations.c.deleted_at.is_(None))
+    )
+    by_id = {row.id: row for row in found}
+    return [_present(by_id[i], terms) for i in ids if i in by_id][:limit]
+
+
+def _present(row: sa.Row[tuple[object, ...]], terms: list[list[str]]) -> Found:
+    snippet, highlights = cut_snippet(row.text, terms)
+    return Found(
+        conversation_id=row.conversation_id,
+        conversation_title=row.title,
+        message_id=row.id,
+        role=row.role,
+        snippet=snippet,
+        highlights=highlights,
+        created_at=row.created_at,
+    )
+
+
+def cut_snippet(text: str, terms: list[list[str]]) -> tuple[str, list[tuple[int, int]]]:
+    """The part of a text around its first match, and where the terms stand in it."""
+    folded, origin = _fold_chars(text)
+    spans: list[tuple[int, int]] = []
+    for words in terms:
+        pattern = r"[\W_]*".join(re.escape(word) for word in words)
+        for match in re.finditer(rf"(?<![^\W_]){pattern}" if _WORD.match(words[0]) else pattern, folded):
+            spans.append((origin[match.start()], origin[match.end() - 1] + 1))
+            if len(spans) > 200:
+                break
+    spans.sort()
+    first = spans[0][0] if spans else 0
+    start = max(0, first - SNIPPET_CHARS // 4)
+    if start > 0 and (space := text.find(" ", start, first)) != -1:
+        start = space + 1
+    end = min(len(text), start + SNIPPET_CHARS)
+    highlights: list[tuple[int, int]] = []
+    for a, b in spans:
+        if a >= start and b <= end and (not highlights or a - start >= highlights[-1][1]):
+            highlights.append((a - start, b - start))
+    return text[start:end], highlights
