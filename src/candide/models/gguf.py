@@ -145,13 +145,13 @@ def read_header(path: Path) -> GgufHeader:
         # ValueError: a path with a null byte in it
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise WeightsError(f"model file '{path}' cannot be read: {reason}") from error
-    except _Damaged as error:
+    except _DamagedError as error:
         raise WeightsError(
             f"model file '{path}' cannot be used: {error}", hint=error.hint, code="damaged"
         ) from None
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """What is wrong, as the end of a sentence about the file."""
 
     def __init__(self, message: str, *, hint: str = "candide models remove and pull it again") -> None:
@@ -177,20 +177,20 @@ class _Reader:
 
     def read_header(self) -> GgufHeader:
         if self._take(4) != MAGIC:
-            raise _Damaged("it is not a GGUF file", hint="the embedded engine reads GGUF files only")
+            raise _DamagedError("it is not a GGUF file", hint="the embedded engine reads GGUF files only")
         version = self._unpack(_U32)
         if version not in (2, 3):
             swapped = int.from_bytes(int(version).to_bytes(4, "little"), "big")
             what = "it is big-endian" if swapped in (2, 3) else f"its format version {version} is unknown"
-            raise _Damaged(what, hint="choose a GGUF file of version 2 or 3, little-endian")
+            raise _DamagedError(what, hint="choose a GGUF file of version 2 or 3, little-endian")
         tensor_count, key_count = self._unpack(_U64), self._unpack(_U64)
         if key_count > MAX_KEYS or tensor_count > MAX_TENSORS:
-            raise _Damaged(f"it claims {key_count} keys and {tensor_count} tensors")
+            raise _DamagedError(f"it claims {key_count} keys and {tensor_count} tensors")
         for _ in range(key_count):
             self._read_pair()
         pieces = self._number("split.count")
         if pieces > 1:
-            raise _Damaged(
+            raise _DamagedError(
                 f"it is one of {pieces} pieces of a model", hint="choose a model that is one .gguf file"
             )
         parameters, bytes_read = self._read_tensors(int(tensor_count))
@@ -217,7 +217,7 @@ class _Reader:
         kind, count = self._unpack(_U32), self._unpack(_U64)
         self._elements += count
         if count > MAX_ARRAY or self._elements > MAX_ELEMENTS:
-            raise _Damaged(f"its list '{key[:40]}' claims {count} elements")
+            raise _DamagedError(f"its list '{key[:40]}' claims {count} elements")
         if kind == _STRING:
             self._walk_strings(count, self.tokens if key == "tokenizer.ggml.tokens" else None)
             return
@@ -234,7 +234,7 @@ class _Reader:
     def _scalar(self, kind: int) -> struct.Struct:
         form = _SCALARS.get(kind)
         if form is None:
-            raise _Damaged(f"it holds a value of unknown type {kind}")
+            raise _DamagedError(f"it holds a value of unknown type {kind}")
         return form
 
     # Tensors
@@ -247,7 +247,7 @@ class _Reader:
             name = self._text(MAX_KEY_BYTES)
             dimensions = self._unpack(_U32)
             if dimensions > 8:
-                raise _Damaged(f"its tensor '{name[:40]}' claims {dimensions} dimensions")
+                raise _DamagedError(f"its tensor '{name[:40]}' claims {dimensions} dimensions")
             numbers = math.prod(self._unpack(_U64) for _ in range(dimensions))
             kind, offset = self._unpack(_U32), self._unpack(_U64)
             block, block_bytes = _TENSOR_TYPES.get(kind, (1, 0))
@@ -259,7 +259,7 @@ class _Reader:
         head = self._position
         missing = head + -head % alignment + end - self._size if count else 0
         if missing > 0:
-            raise _Damaged(f"it is cut off: {missing} of {self._size + missing} bytes are missing")
+            raise _DamagedError(f"it is cut off: {missing} of {self._size + missing} bytes are missing")
         return parameters, self._count_bytes_read(tensors)
 
     def _count_bytes_read(self, tensors: list[tuple[str, int]]) -> int:
@@ -280,12 +280,12 @@ class _Reader:
     def _describe(self, parameters: int, bytes_read: int) -> GgufHeader:
         architecture = self._text_value("general.architecture")
         if not architecture:
-            raise _Damaged(
+            raise _DamagedError(
                 "it does not name an architecture", hint="choose a GGUF file that llama.cpp can load"
             )
         layers = self._number(f"{architecture}.block_count")
         if layers > MAX_LAYERS:
-            raise _Damaged(f"it claims {layers} layers")
+            raise _DamagedError(f"it claims {layers} layers")
         heads = max(self._numbers(f"{architecture}.attention.head_count"), default=0)
         kv_heads = self._numbers(f"{architecture}.attention.head_count_kv") or [heads]
         embedding_length = self._number(f"{architecture}.embedding_length")
@@ -335,7 +335,7 @@ class _Reader:
             if kind in (_CONTROL, _USER_DEFINED) and token
         ]
         if len(chosen) > MAX_CONTROL_TOKENS:
-            raise _Damaged(f"it claims {len(chosen)} control tokens")
+            raise _DamagedError(f"it claims {len(chosen)} control tokens")
         return tuple(token.decode("utf-8", "replace") for token in chosen)
 
     def _token(self, key: str) -> str:
@@ -368,7 +368,7 @@ class _Reader:
     def _text(self, longest: int) -> str:
         length = self._unpack(_U64)
         if length > longest:
-            raise _Damaged(f"it holds a name of {length} bytes")
+            raise _DamagedError(f"it holds a name of {length} bytes")
         return self._take(length).decode("utf-8", "replace")
 
     def _take(self, count: int) -> bytes:
@@ -418,10 +418,10 @@ class _Reader:
         self._window = rest + self._file.read(max(count - len(rest), 1 << 20))
         self._window_start, self._at = position, 0
         if len(self._window) < count:
-            raise _Damaged("it is cut off in its header")
+            raise _DamagedError("it is cut off in its header")
 
     def _check(self, end: int) -> None:
         if end > self._size:
-            raise _Damaged("it is cut off in its header")
+            raise _DamagedError("it is cut off in its header")
         if end > MAX_HEADER_BYTES:
-            raise _Damaged(f"its header is longer than {MAX_HEADER_BYTES >> 20} MiB")
+            raise _DamagedError(f"its header is longer than {MAX_HEADER_BYTES >> 20} MiB")
