@@ -1,0 +1,534 @@
+"""The embedded models: an engine whose models run on this machine, each in a worker process of its own.
+
+A model is loaded when it is first asked for, and requests wait for it. All loaded models share one
+memory budget: the one that was idle longest makes room for the next. A worker that dies is
+replaced, with a growing pause when it keeps dying; what it was writing ends with EngineBroke, and
+a request that had not begun goes to the next one by itself.
+
+Nobody can stop the others: a request whose constraint (a JSON schema, a grammar, tools) keeps
+llama.cpp from making progress is refused with BadRequest, the worker is replaced, and the same
+constraint is refused at once from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from candide.domain.engines import ChatStream
+from candide.engine.gguf import ModelFacts, read_facts
+from candide.engine.sizing import MIB, Plan, choose_budget, count_cores, make_plan
+from candide.engine.supervisor import Worker, log_name, make_key
+from candide.engine.worker import WorkerConfig
+from candide.errors import (
+    BadRequest,
+    CandideError,
+    EngineError,
+    EngineOverloaded,
+    EngineUnavailable,
+    NotFound,
+    WeightsError,
+)
+
+log = logging.getLogger(__name__)
+
+NATIVE_PATHS = ("/tokenize", "/detokenize", "/apply-template", "/infill", "/rerank")
+"""What llama.cpp serves beside OpenAI's protocol, outside of `/v1`."""
+
+WATCH_INTERVAL_S = 1.0
+HEALTH_INTERVAL_S = 10.0
+"""Between two looks at a worker that does nothing suspicious."""
+PROBE_TIMEOUT_S = 5.0
+SLOW_PROBE_S = 0.5
+ROOM_TIMEOUT_S = 60.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+STABLE_AFTER_S = 60.0
+"""A worker that lived this long ends the series of failures before it."""
+RESTARTS_UNASKED = 3
+REMEMBERED_REFUSALS = 256
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EmbeddedOptions:
+    """Zeros and "auto" leave the choice to the machine; see the settings of the same names."""
+
+    logs_dir: Path
+    threads: int = 0
+    slots: int = 0
+    context_tokens: int = 0
+    kv_cache: str = "auto"
+    memory_mb: int = 0
+    idle_unload_s: float = 1800.0
+    llama_server: str = ""
+    timeout_s: float = 600.0
+    """Without a token from a worker."""
+    load_timeout_s: float = 600.0
+    queue_limit: int = 128
+    """Requests that one model takes; more are told to come back later."""
+    stall_s: float = 10.0
+    """How long a constrained request may keep llama.cpp from making progress."""
+    hang_s: float = 120.0
+    """The same where no request is constrained; then the worker alone is to blame."""
+
+
+@dataclass(eq=False)
+class _Request:
+    constraint: str = ""
+    """The parameter that constrains the answer; empty when it is free."""
+    fingerprint: bytes = b""
+    turnstile: asyncio.Semaphore | None = None
+    """What it passed on its way to the worker."""
+    sent_at: float = 0.0
+    progress_at: float = 0.0
+    """When the last part of the answer came; 0 before the first."""
+    verdict: CandideError | None = None
+
+
+@dataclass(eq=False)
+class _Place:
+    """What the engine knows of one model, loaded or not."""
+
+    name: str
+    path: Path
+    plan: Plan | None = None
+    worker: Worker | None = None
+    turnstile: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    loading: asyncio.Task[Worker] | None = None
+    watching: asyncio.Task[None] | None = None
+    requests: set[_Request] = field(default_factory=set["_Request"])
+    last_used: float = 0.0
+    loaded_at: float = 0.0
+    failures: int = 0
+    failed_at: float = 0.0
+    damaged: tuple[tuple[int, int], WeightsError] | None = None
+    """A file that could not be loaded, by time and size, so that it is not tried again until it changes."""
+
+    @property
+    def loaded(self) -> bool:
+        return self.worker is not None and self.worker.alive
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.plan.memory_bytes if self.plan and self.worker else 0
+
+
+class EmbeddedEngines:
+    """The embedded models as one engine; `weights` maps the names of models to their files, and may change."""
+
+    def __init__(self, weights: Mapping[str, Path], options: EmbeddedOptions, name: str = "embedded") -> None:
+        self.name = name
+        self._weights = weights
+        self._options = options
+        self._places: dict[str, _Place] = {}
+        self._refused: OrderedDict[bytes, None] = OrderedDict()
+        self._admission = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._closed = False
+
+    async def models(self) -> list[str]:
+        return list(self._weights)
+
+    async def ready(self) -> bool:
+        return any(place.loaded for place in self._places.values())
+
+    def loaded(self) -> dict[str, Plan]:
+        """The models in memory and what each was given."""
+        return {place.name: place.plan for place in self._places.values() if place.loaded and place.plan}
+
+    def worker_pid(self, model: str) -> int | None:
+        place = self._places.get(model)
+        return place.worker.pid if place and place.worker and place.loaded else None
+
+    async def load(self, model: str) -> None:
+        """Load a model before anyone asks for it; raises like a request would."""
+        await self._ensure_loaded(self._find_place(model))
+
+    async def unload(self, model: str) -> None:
+        """Let go of a model's memory; an answer in progress breaks off."""
+        place = self._places.get(model)
+        if place is not None:
+            await self._unload(place)
+
+    async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
+        place, request = self._admit(body)
+        try:
+            stream = await self._send(place, request, lambda worker: worker.client.open_chat(body))
+        except BaseException:
+            self._release(place, request)
+            raise
+        return EmbeddedChatStream(stream, request, lambda: self._release(place, request))
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        place, request = self._admit(body)
+        native = path in NATIVE_PATHS
+        try:
+            return await self._send(
+                place, request, lambda worker: (worker.native if native else worker.client).post(path, body)
+            )
+        finally:
+            self._release(place, request)
+
+    async def close(self) -> None:
+        """End every worker; what they were writing breaks off."""
+        self._closed = True
+        loading = [place.loading for place in self._places.values() if place.loading]
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
+        await asyncio.gather(*(self._unload(place) for place in self._places.values()))
+
+    # A request's way: admitted, sent once its model is loaded and its turn has come, released.
+
+    def _find_place(self, model: object) -> _Place:
+        path = self._weights.get(model) if isinstance(model, str) else None
+        if path is None or not isinstance(model, str):
+            raise NotFound(
+                f"model '{model}' is not among the embedded ones",
+                param="model",
+                hint="candide models list shows them, candide models pull gets more",
+                code="model_not_found",
+            )
+        place = self._places.setdefault(model, _Place(model, path))
+        if not place.loaded:
+            place.path = path
+        return place
+
+    def _admit(self, body: Mapping[str, Any]) -> tuple[_Place, _Request]:
+        place = self._find_place(body.get("model"))
+        request = _Request()
+        request.constraint, constraint = find_constraint(body)
+        if request.constraint:
+            request.fingerprint = hashlib.sha256(msgspec.json.encode(constraint)).digest()
+            if request.fingerprint in self._refused:
+                raise _make_refusal(request.constraint)
+        if len(place.requests) >= self._options.queue_limit:
+            raise EngineOverloaded(
+                f"{len(place.requests)} requests wait for model '{place.name}'", retry_after=5
+            )
+        place.requests.add(request)
+        return place, request
+
+    async def _send(self, place: _Place, request: _Request, send: Callable[[Worker], Awaitable[T]]) -> T:
+        for may_retry in (True, False):
+            worker = await self._ensure_loaded(place)
+            if request.turnstile is None:
+                turnstile = place.turnstile
+                await turnstile.acquire()
+                request.turnstile = turnstile
+                if place.worker is not worker:
+                    worker = await self._ensure_loaded(place)
+            request.sent_at = time.monotonic()
+            try:
+                return await send(worker)
+            except EngineError as error:
+                gone = await _is_gone(worker)
+                if request.verdict is not None:
+                    raise request.verdict from error
+                if not (gone and may_retry) or self._closed:
+                    raise
+            finally:
+                request.sent_at = request.sent_at if request.progress_at else 0.0
+        raise AssertionError("the second try returns or raises")
+
+    def _release(self, place: _Place, request: _Request) -> None:
+        if request in place.requests:
+            place.requests.remove(request)
+            place.last_used = time.monotonic()
+            if request.turnstile is not None:
+                request.turnstile.release()
+            self._room.set()
+
+    # A model's life: loaded when room is made for it, watched, replaced when it dies, unloaded.
+
+    async def _ensure_loaded(self, place: _Place) -> Worker:
+        if place.worker is not None and place.loaded:
+            return place.worker
+        if self._closed:
+            raise EngineUnavailable("the embedded engine is shutting down")
+        # Shielded: the request that began the loading may go away, others wait for it too.
+        return await asyncio.shield(place.loading or self._begin_loading(place))
+
+    def _begin_loading(self, place: _Place) -> asyncio.Task[Worker]:
+        def finish(task: asyncio.Task[Worker]) -> None:
+            place.loading = None
+            if not task.cancelled() and task.exception() is not None:
+                log.warning("model '%s' is not loaded: %s", place.name, task.exception())
+
+        place.loading = asyncio.create_task(self._load(place), name=f"load {place.name}")
+        place.loading.add_done_callback(finish)
+        return place.loading
+
+    async def _load(self, place: _Place) -> Worker:
+        options = self._options
+        if place.failures:
+            pause = min(FIRST_PAUSE_S * 2 ** (place.failures - 1), LONGEST_PAUSE_S)
+            await asyncio.sleep(max(0.0, place.failed_at + pause - time.monotonic()))
+        async with self._admission:
+            facts, stamp = await asyncio.to_thread(_inspect, place.path)
+            if place.damaged is not None and place.damaged[0] == stamp:
+                raise place.damaged[1]
+            budget = choose_budget(options.memory_mb, self._memory_in_use())
+            plan = make_plan(
+                facts,
+                budget,
+                count_cores(),
+                threads=options.threads,
+                slots=options.slots,
+                context=options.context_tokens,
+                kv_cache=options.kv_cache,
+            )
+            await self._make_room(plan, budget)
+            config = WorkerConfig(
+                model=str(place.path),
+                name=place.name,
+                api_key=make_key(),
+                threads=plan.threads,
+                slots=plan.slots,
+                context=plan.context,
+                pool=plan.pool,
+                kv_cache=plan.kv_cache,
+                prompt_cache_mb=plan.prompt_cache_mb,
+                pooling="" if facts.pools else "mean",
+                llama_server=options.llama_server,
+            )
+            worker = Worker(config, options.logs_dir / log_name(place.name), options.timeout_s)
+            began = time.monotonic()
+            try:
+                await worker.start(options.load_timeout_s)
+            except WeightsError as error:
+                place.damaged = (stamp, error)
+                raise
+            except EngineError:
+                place.failures += 1
+                place.failed_at = time.monotonic()
+                raise
+            place.worker, place.plan = worker, plan
+            # More than the slots, so that the next request is there when a slot falls free.
+            place.turnstile = asyncio.Semaphore(2 * plan.slots)
+            place.loaded_at = place.last_used = time.monotonic()
+            place.watching = asyncio.create_task(self._watch(place, worker), name=f"watch {place.name}")
+        log.info(
+            "model '%s' loaded in %.1f s: %d threads, %d slots, context %d, cache %s, %d MiB",
+            place.name, place.loaded_at - began, plan.threads, plan.slots, plan.context, plan.kv_cache,
+            plan.memory_bytes // MIB,
+        )  # fmt: skip
+        return worker
+
+    def _memory_in_use(self) -> int:
+        return sum(place.memory_bytes for place in self._places.values())
+
+    async def _make_room(self, plan: Plan, budget: int) -> None:
+        """Unload idle models, least recently used first, until the plan fits; wait for busy ones."""
+        deadline = time.monotonic() + ROOM_TIMEOUT_S
+        while self._memory_in_use() + plan.memory_bytes > budget:
+            others = [place for place in self._places.values() if place.worker is not None]
+            idle = [place for place in others if not place.requests]
+            if idle:
+                victim = min(idle, key=lambda place: place.last_used)
+                log.info("model '%s' makes room", victim.name)
+                await self._unload(victim)
+                continue
+            self._room.clear()
+            try:
+                await asyncio.wait_for(self._room.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                names = ", ".join(f"'{place.name}'" for place in others)
+                raise EngineOverloaded(
+                    f"the memory for embedded models is taken by {names}, at work now",
+                    retry_after=10,
+                    hint="raise memory_mb, or choose a smaller model",
+                ) from None
+
+    async def _unload(self, place: _Place) -> None:
+        worker, place.worker = place.worker, None
+        if place.watching is not None and place.watching is not asyncio.current_task():
+            place.watching.cancel()
+        place.watching = None
+        if worker is not None:
+            await worker.stop()
+
+    async def _watch(self, place: _Place, worker: Worker) -> None:
+        """Stay with a worker to its end: replace it when it dies, end it when it is idle or stuck."""
+        ending = asyncio.create_task(worker.wait())
+        watchdog = _Watchdog(place, worker, self._options)
+        condemned = False
+        try:
+            while True:
+                await asyncio.wait({ending}, timeout=WATCH_INTERVAL_S)
+                if ending.done():
+                    await self._replace(place, worker, ending.result(), condemned=condemned)
+                    return
+                worker.bound_log()
+                idle_s = time.monotonic() - place.last_used
+                if (
+                    self._options.idle_unload_s
+                    and not place.requests
+                    and idle_s > self._options.idle_unload_s
+                ):
+                    log.info("model '%s' was idle for %.0f s and is unloaded", place.name, idle_s)
+                    await self._unload(place)
+                    return
+                if not condemned and await watchdog.finds_it_stuck():
+                    condemned = True
+                    self._condemn(place)
+                    await worker.kill()
+        finally:
+            ending.cancel()
+
+    def _condemn(self, place: _Place) -> None:
+        """Refuse the constrained request that came last, if there is one: until then, it worked."""
+        suspects = sorted(
+            (r for r in place.requests if r.sent_at and r.constraint),
+            key=lambda r: (not r.progress_at, r.sent_at),
+        )
+        if not suspects:
+            log.error("the worker of model '%s' makes no progress and is replaced", place.name)
+            return
+        culprit = suspects[-1]
+        log.error(
+            "the worker of model '%s' makes no progress with the %s of a request and is replaced",
+            place.name, culprit.constraint,
+        )  # fmt: skip
+        culprit.verdict = _make_refusal(culprit.constraint)
+        self._refused[culprit.fingerprint] = None
+        while len(self._refused) > REMEMBERED_REFUSALS:
+            self._refused.popitem(last=False)
+
+    async def _replace(self, place: _Place, worker: Worker, status: int, *, condemned: bool) -> None:
+        if place.worker is not worker:
+            return
+        now = time.monotonic()
+        if condemned:
+            place.failures = 0
+        else:
+            stable = now - place.loaded_at > STABLE_AFTER_S
+            place.failures, place.failed_at = 1 if stable else place.failures + 1, now
+            log.error(
+                "the worker of model '%s' ended with status %d%s", place.name, status, worker.last_words()
+            )
+        await self._unload(place)
+        if not self._closed and place.failures <= RESTARTS_UNASKED and place.loading is None:
+            self._begin_loading(place)
+
+
+class EmbeddedChatStream:
+    """The stream of a worker; its end, however it comes, gives the request's turn to the next one."""
+
+    def __init__(self, stream: ChatStream, request: _Request, release: Callable[[], None]) -> None:
+        self.engine = stream.engine
+        self._stream = stream
+        self._request = request
+        self._release = release
+        request.progress_at = time.monotonic()
+
+    def __aiter__(self) -> AsyncIterator[list[bytes]]:
+        return self._batches()
+
+    async def _batches(self) -> AsyncIterator[list[bytes]]:
+        request = self._request
+        try:
+            async for batch in self._stream:
+                request.progress_at = time.monotonic()
+                yield batch
+        except EngineError as error:
+            if request.verdict is not None:
+                raise request.verdict from error
+            raise
+        self._release()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+        self._release()
+
+
+class _Watchdog:
+    """Looks whether a worker comes round to anything, from outside of it.
+
+    A worker is stuck when the loop that writes the answers does not answer either, or when a
+    request does not arrive in a slot although one is free: then it is being prepared for ever.
+    """
+
+    def __init__(self, place: _Place, worker: Worker, options: EmbeddedOptions) -> None:
+        self._place = place
+        self._worker = worker
+        self._options = options
+        self._looked_at = time.monotonic()
+        self._blocked_s = 0.0
+        self._lost_s = 0.0
+
+    async def finds_it_stuck(self) -> bool:
+        """Look if it is time to; takes up to PROBE_TIMEOUT_S."""
+        constrained = any(r.constraint and r.sent_at for r in self._place.requests)
+        began = time.monotonic()
+        if began - self._looked_at < HEALTH_INTERVAL_S and not (constrained or self._blocked_s):
+            return False
+        since, self._looked_at = min(began - self._looked_at, HEALTH_INTERVAL_S), began
+        try:
+            busy = await self._worker.count_busy_slots(PROBE_TIMEOUT_S)
+        except (TimeoutError, OSError, ValueError):
+            busy = None
+        took = time.monotonic() - began
+        if busy is None or took > SLOW_PROBE_S:
+            self._blocked_s += took
+        else:
+            self._blocked_s = max(0.0, self._blocked_s - since)
+        self._lost_s = self._lost_s + since + took if constrained and self._some_are_lost(busy) else 0.0
+        longest = self._options.stall_s if constrained else self._options.hang_s
+        return self._blocked_s > longest or self._lost_s > longest
+
+    def _some_are_lost(self, busy: int | None) -> bool:
+        if busy is None or busy >= self._worker.config.slots:
+            return False
+        recently = time.monotonic() - 2 * WATCH_INTERVAL_S
+        waiting = [
+            r for r in self._place.requests if r.sent_at and (not r.progress_at or r.progress_at > recently)
+        ]
+        return busy < len(waiting)
+
+
+def find_constraint(body: Mapping[str, Any]) -> tuple[str, Any]:
+    """What constrains the answer: the parameter's name and all of its content; an empty name for nothing."""
+    parts: dict[str, Any] = {}
+    answer_format: Any = body.get("response_format")
+    if isinstance(answer_format, Mapping) and cast("Mapping[str, Any]", answer_format).get("type") != "text":
+        parts["response_format"] = answer_format
+    for name in ("json_schema", "grammar", "tools"):
+        if body.get(name):
+            parts[name] = body[name]
+    return next(iter(parts), ""), parts
+
+
+def _make_refusal(param: str) -> BadRequest:
+    return BadRequest(
+        f"the {param} of this request takes too long to be followed",
+        param=param,
+        hint="simplify it: patterns with nested repetition and large counts are the usual cause",
+        code="constraint_too_complex",
+    )
+
+
+async def _is_gone(worker: Worker) -> bool:
+    """Whether a worker has died; its connections break a moment before the kernel reports its end."""
+    try:
+        await asyncio.wait_for(worker.wait(), 1.0)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _inspect(path: Path) -> tuple[ModelFacts, tuple[int, int]]:
+    facts = read_facts(path)
+    status = path.stat()
+    return facts, (status.st_mtime_ns, status.st_size)

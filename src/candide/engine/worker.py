@@ -1,0 +1,239 @@
+"""The process in which llama.cpp runs: `python -m candide.engine.worker`.
+
+It reads one line of JSON on its standard input, the fields of `WorkerConfig`, loads the model,
+serves the OpenAI protocol on a loopback port of the kernel's choice behind a key that only its
+parent knows, and writes one line of JSON on its standard output: `{"port": 12345}`, or
+`{"error": "..."}` when the model cannot be loaded. Everything that llama.cpp logs goes to standard
+error.
+
+It never outlives its parent: the standard input stays open for as long as the parent lives, and
+its end, however it comes, ends the worker, while the model is being loaded too. SIGTERM ends it at
+once. It imports nothing of the server, so that it holds little more than the model.
+
+With `llama_server` set it runs that program with the same options, under the same rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+KEY_VARIABLE = "LLAMA_API_KEY"  # in the environment, since every user of the machine can read arguments
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What one worker runs. Sizes are in tokens unless the name says otherwise."""
+
+    model: str
+    """The GGUF file."""
+    name: str
+    """What the model is called in replies."""
+    api_key: str
+    threads: int
+    slots: int
+    context: int
+    """The longest conversation."""
+    pool: int
+    """Room in the KV cache for all slots together; at least `context`."""
+    kv_cache: str = "f16"
+    prompt_cache_mb: int = 0
+    """Memory for conversations that lost their slot, so that they come back without being read again."""
+    pooling: str = ""
+    """How `/embeddings` makes one vector of many; empty leaves it to the model."""
+    llama_server: str = ""
+
+
+def tune_threads(environ: MutableMapping[str, str], threads: int) -> None:
+    """Set up the OpenMP run time that llama.cpp's threads wait in; it reads this once, when it is loaded."""
+    # Threads that spin at a barrier burn the time slice that the one they wait for needs.
+    environ.setdefault("OMP_WAIT_POLICY", "passive")
+    environ.setdefault("GOMP_SPINCOUNT", "0")
+    environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def main() -> NoReturn:
+    """Run one worker until its parent goes away."""
+    # What llama.cpp prints must not reach the pipe that carries the one line for the parent.
+    reply = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(2)
+    config = WorkerConfig(**json.loads(line))
+    tune_threads(os.environ, config.threads)
+
+    def report(message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            reply.write(json.dumps(message) + "\n")
+            reply.flush()
+
+    try:
+        if config.llama_server:
+            run_program(config, report)
+        else:
+            run_library(config, report)
+    except Exception as error:  # noqa: BLE001 - the last word of this process goes to its parent
+        report({"error": str(error) or type(error).__name__})
+        # Not sys.exit: llama.cpp's own threads may still be running.
+        os._exit(1)
+
+
+def run_library(config: WorkerConfig, report: Callable[[dict[str, Any]], None]) -> NoReturn:
+    """Load the model into this process and serve it."""
+    die_with_parent()
+    # Imported by name: it comes without type stubs.
+    library: Any = importlib.import_module("xllamacpp")
+    server = library.Server(make_parameters(config, library))
+    report({"port": int(server.listening_address.rsplit(":", 1)[1])})
+    while True:  # llama.cpp serves from threads of its own
+        time.sleep(3600)
+
+
+def make_parameters(config: WorkerConfig, library: Any) -> Any:
+    """Say `config` in llama.cpp's words; `make_arguments` says the same to its program."""
+    p = library.CommonParams()
+    p.model.path = config.model
+    p.model_alias = {config.name}
+    p.hostnames = ["127.0.0.1"]
+    p.port = 0
+    p.api_keys = [config.api_key]
+    p.cors_origins = ""
+    p.ui = False
+    p.n_parallel = config.slots
+    # One pool for all slots, so that a long conversation may use the room that short ones leave.
+    p.kv_unified = True
+    p.kv_unified_per_slot = config.context
+    p.n_ctx = config.pool
+    p.ctx_shift = False  # forgetting the start of a conversation without a word is no answer
+    kv_type = getattr(library.ggml_type, f"GGML_TYPE_{config.kv_cache.upper()}")
+    p.cache_type_k = kv_type
+    p.cache_type_v = kv_type
+    p.cache_ram_mib = config.prompt_cache_mb
+    p.cpuparams.n_threads = config.threads
+    p.cpuparams_batch.n_threads = config.threads
+    # The same process answers /embeddings; llama.cpp wants batches of at most one step for that.
+    p.embedding = True
+    p.n_batch = p.n_ubatch
+    if config.pooling:
+        p.pooling_type = getattr(library.llama_pooling_type, f"LLAMA_POOLING_TYPE_{config.pooling.upper()}")
+    # A thread of its HTTP server is taken for as long as an answer is written.
+    p.n_threads_http = http_threads(config)
+    p.use_jinja = True
+    return p
+
+
+def make_arguments(config: WorkerConfig, port: int) -> list[str]:
+    """The same as arguments of `llama-server`."""
+    arguments = [
+        "--model", config.model, "--alias", config.name, "--host", "127.0.0.1", "--port", str(port),
+        "--parallel", str(config.slots), "--ctx-size", str(config.pool), "--kv-unified",
+        "--cache-type-k", config.kv_cache, "--cache-type-v", config.kv_cache,
+        "--cache-ram", str(config.prompt_cache_mb),
+        "--threads", str(config.threads), "--threads-batch", str(config.threads),
+        "--threads-http", str(http_threads(config)),
+        "--embeddings", "--ubatch-size", "512", "--batch-size", "512", "--jinja", "--no-webui",
+    ]  # fmt: skip
+    if config.pooling:
+        arguments += ["--pooling", config.pooling]
+    return arguments
+
+
+def http_threads(config: WorkerConfig) -> int:
+    return 2 * config.slots + 8
+
+
+def run_program(config: WorkerConfig, report: Callable[[dict[str, Any]], None]) -> NoReturn:
+    """Run `llama-server` as a child that dies with this process, and watch over it."""
+    port = find_free_port()
+    child = subprocess.Popen(  # noqa: S603 - the program that the user named or has on the PATH
+        [config.llama_server, *make_arguments(config, port)],
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {KEY_VARIABLE: config.api_key},
+        preexec_fn=_die_with_parent_thread if sys.platform == "linux" else None,
+    )
+
+    def end(_signal: int, _frame: object) -> None:
+        _end(child)
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_end_at_eof, args=(child,), daemon=True).start()
+    while not answers_health(port):
+        if child.poll() is not None:
+            raise RuntimeError(f"{config.llama_server} ended with status {child.returncode}")
+        time.sleep(0.05)
+    report({"port": port})
+    child.wait()
+    os._exit(1)
+
+
+def answers_health(port: int) -> bool:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def find_free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def die_with_parent() -> None:
+    """End this process when the other end of standard input closes."""
+    if sys.platform == "linux":
+        # llama.cpp holds Python's lock while it loads, so that no thread of Python could watch. The
+        # kernel can: it sends SIGIO when the pipe closes, and an unhandled SIGIO ends a process.
+        import fcntl
+
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    # It closed before the line above, or this is not Linux.
+    threading.Thread(target=_end_at_eof, args=(None,), daemon=True).start()
+
+
+def _end_at_eof(child: subprocess.Popen[bytes] | None) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    _end(child)
+
+
+def _end(child: subprocess.Popen[bytes] | None) -> NoReturn:
+    if child is not None:
+        child.kill()
+    os._exit(0)
+
+
+def _die_with_parent_thread() -> None:
+    """Ask the kernel to kill this process with the thread that made it: here, the main thread of the worker."""
+    import ctypes
+
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
