@@ -25,8 +25,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from candide.domain.engines import ChatStream
-from candide.engine.gguf import ModelFacts, read_facts
-from candide.engine.sizing import MIB, Plan, choose_budget, count_cores, make_plan
+from candide.engine.sizing import MIB, Plan, choose_budget, make_plan
 from candide.engine.supervisor import Worker, log_name, make_key
 from candide.engine.worker import WorkerConfig
 from candide.errors import (
@@ -38,6 +37,8 @@ from candide.errors import (
     NotFound,
     WeightsError,
 )
+from candide.models.gguf import GgufHeader, read_header
+from candide.models.machine import Machine, read_machine
 
 log = logging.getLogger(__name__)
 
@@ -276,14 +277,14 @@ class EmbeddedEngines:
             pause = min(FIRST_PAUSE_S * 2 ** (place.failures - 1), LONGEST_PAUSE_S)
             await asyncio.sleep(max(0.0, place.failed_at + pause - time.monotonic()))
         async with self._admission:
-            facts, stamp = await asyncio.to_thread(_inspect, place.path)
+            header, machine, stamp = await asyncio.to_thread(_inspect, place.path)
             if place.damaged is not None and place.damaged[0] == stamp:
                 raise place.damaged[1]
-            budget = choose_budget(options.memory_mb, self._memory_in_use())
+            budget = choose_budget(machine, options.memory_mb, self._memory_in_use())
             plan = make_plan(
-                facts,
+                header,
                 budget,
-                count_cores(),
+                machine.cores,
                 threads=options.threads,
                 slots=options.slots,
                 context=options.context_tokens,
@@ -300,7 +301,7 @@ class EmbeddedEngines:
                 pool=plan.pool,
                 kv_cache=plan.kv_cache,
                 prompt_cache_mb=plan.prompt_cache_mb,
-                pooling="" if facts.pools else "mean",
+                pooling="" if header.pooling else "mean",
                 llama_server=options.llama_server,
             )
             worker = Worker(config, options.logs_dir / log_name(place.name), options.timeout_s)
@@ -528,7 +529,8 @@ async def _is_gone(worker: Worker) -> bool:
     return True
 
 
-def _inspect(path: Path) -> tuple[ModelFacts, tuple[int, int]]:
-    facts = read_facts(path)
+def _inspect(path: Path) -> tuple[GgufHeader, Machine, tuple[int, int]]:
+    """Look at the file and at the machine, and note which file that was."""
+    header = read_header(path)
     status = path.stat()
-    return facts, (status.st_mtime_ns, status.st_size)
+    return header, read_machine(), (status.st_mtime_ns, status.st_size)

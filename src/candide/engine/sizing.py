@@ -5,12 +5,11 @@ Everything here is arithmetic over what the model's file and the machine say; no
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from candide.engine.gguf import ModelFacts
 from candide.errors import WeightsError
+from candide.models.gguf import GgufHeader
+from candide.models.machine import Machine
 
 MIB = 1 << 20
 
@@ -43,7 +42,7 @@ class Plan:
 
 
 def make_plan(
-    facts: ModelFacts,
+    header: GgufHeader,
     budget_bytes: int,
     cores: int,
     *,
@@ -57,15 +56,15 @@ def make_plan(
     The pool holds two conversations of full length where memory allows; short ones share it, so
     that there are more slots than that. Raises WeightsError when not even the shortest context fits.
     """
-    wanted = context or min(facts.trained_context or LONGEST_CONTEXT, LONGEST_CONTEXT)
-    if facts.trained_context:
-        wanted = min(wanted, facts.trained_context)
+    wanted = context or min(header.context_tokens or LONGEST_CONTEXT, LONGEST_CONTEXT)
+    if header.context_tokens:
+        wanted = min(wanted, header.context_tokens)
     shortest = context or min(SHORTEST_CONTEXT, wanted)
-    room = budget_bytes - facts.file_bytes - OVERHEAD_BYTES
+    room = budget_bytes - header.file_bytes - OVERHEAD_BYTES
     types = ["f16", "q8_0"] if kv_cache == "auto" else [kv_cache]
 
     def affordable(kv_type: str) -> int:
-        per_token = facts.cache_values_per_token * BYTES_PER_VALUE[kv_type]
+        per_token = header.cache_values_per_token * BYTES_PER_VALUE[kv_type]
         return int(room / per_token) if per_token else 2 * wanted
 
     # The finer type unless it would cost conversation length.
@@ -73,9 +72,9 @@ def make_plan(
     tokens = affordable(kv_type)
     if tokens < shortest:
         needed = (
-            facts.file_bytes
+            header.file_bytes
             + OVERHEAD_BYTES
-            + shortest * facts.cache_values_per_token * BYTES_PER_VALUE[kv_type]
+            + shortest * header.cache_values_per_token * BYTES_PER_VALUE[kv_type]
         )
         raise WeightsError(
             f"too little memory: the model needs {needed / MIB:.0f} MiB with a context of {shortest} tokens, "
@@ -87,7 +86,7 @@ def make_plan(
     slot_count = slots or (MOST_SLOTS if pool >= 2 * SHORTEST_CONTEXT else 1)
     if slot_count == 1:
         pool = conversation
-    cache_bytes = pool * facts.cache_values_per_token * BYTES_PER_VALUE[kv_type]
+    cache_bytes = pool * header.cache_values_per_token * BYTES_PER_VALUE[kv_type]
     left = room - cache_bytes
     prompt_cache_mb = int(min(left / 2, cache_bytes, LARGEST_PROMPT_CACHE_MB * MIB) / MIB)
     return Plan(
@@ -97,7 +96,7 @@ def make_plan(
         pool=pool,
         kv_cache=kv_type,
         prompt_cache_mb=max(prompt_cache_mb, 0),
-        memory_bytes=int(facts.file_bytes + OVERHEAD_BYTES + cache_bytes + max(prompt_cache_mb, 0) * MIB),
+        memory_bytes=int(header.file_bytes + OVERHEAD_BYTES + cache_bytes + max(prompt_cache_mb, 0) * MIB),
     )
 
 
@@ -106,71 +105,8 @@ def _round_down(tokens: int) -> int:
     return max(256, tokens // 256 * 256)
 
 
-def choose_budget(memory_mb: int, in_use: int) -> int:
+def choose_budget(machine: Machine, memory_mb: int, in_use: int) -> int:
     """The memory in bytes that all embedded models may use, of which they have `in_use` already."""
     if memory_mb:
         return memory_mb * MIB
-    import psutil
-
-    return min(int(BUDGET_SHARE * measure_memory()), psutil.virtual_memory().available + in_use)
-
-
-def count_cores() -> int:
-    """The cores that this process may keep busy: affinity, then the cgroups' quota, then physical cores.
-
-    Threads beyond the physical cores share their arithmetic units and wait for each other.
-    """
-    import psutil
-
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        allowed = os.cpu_count() or 1
-    physical = psutil.cpu_count(logical=False) or allowed
-    return max(1, min(allowed, physical, int(_cgroup_cores() + 0.5) or 1))
-
-
-def measure_memory() -> int:
-    """The machine's memory in bytes, or the cgroup's limit where that is lower."""
-    import psutil
-
-    limits = [psutil.virtual_memory().total]
-    for directory in _cgroup_directories():
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            text = _read_text(directory / name)
-            if text.isdigit():
-                limits.append(int(text))
-    return min(limits)
-
-
-def _cgroup_cores() -> float:
-    found = [float("1e9")]
-    for directory in _cgroup_directories():
-        quota, _, period = _read_text(directory / "cpu.max").partition(" ")
-        if not quota:
-            quota = _read_text(directory / "cpu.cfs_quota_us")
-            period = _read_text(directory / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit() and int(period):
-            found.append(int(quota) / int(period))
-    return min(found)
-
-
-def _cgroup_directories() -> list[Path]:
-    """This process's groups and all above them: every one of them limits it."""
-    roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/memory")]
-    directories = list(roots)
-    for line in _read_text(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, group = line.split(":", 2)
-        root = Path("/sys/fs/cgroup", controllers) if controllers else roots[0]
-        path = root / group.lstrip("/")
-        while path != root and root in path.parents:
-            directories.append(path)
-            path = path.parent
-    return directories
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, ValueError):
-        return ""
+    return min(int(BUDGET_SHARE * machine.memory_bytes), machine.available_bytes + in_use)
