@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -62,7 +62,7 @@ class ConversationStore:
             rows = await connection.execute(
                 query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
             )
-            return [_conversation(row) for row in rows]
+            return [_conversation(row) for row in rows.mappings()]
 
     async def update(self, conversation_id: str, changes: dict[str, Any]) -> Conversation:
         """Change title, model, system prompt or current leaf."""
@@ -131,12 +131,16 @@ class ConversationStore:
 
 async def fetch_conversation(connection: AsyncConnection, conversation_id: str) -> Conversation:
     row = (
-        await connection.execute(
-            sa.select(conversations).where(
-                conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
+        (
+            await connection.execute(
+                sa.select(conversations).where(
+                    conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
+                )
             )
         )
-    ).first()
+        .mappings()
+        .first()
+    )
     if row is None:
         raise _no_conversation(conversation_id)
     return _conversation(row)
@@ -146,11 +150,13 @@ async def fetch_messages(connection: AsyncConnection, conversation_id: str) -> l
     rows = await connection.execute(
         sa.select(messages).where(messages.c.conversation_id == conversation_id).order_by(messages.c.id)
     )
-    return [_message(row) for row in rows]
+    return [_message(row) for row in rows.mappings()]
 
 
 async def fetch_message(connection: AsyncConnection, message_id: str) -> Message:
-    row = (await connection.execute(sa.select(messages).where(messages.c.id == message_id))).first()
+    row = (
+        (await connection.execute(sa.select(messages).where(messages.c.id == message_id))).mappings().first()
+    )
     if row is None:
         raise NotFound(f"there is no message '{message_id}'")
     return _message(row)
@@ -167,11 +173,9 @@ def _no_conversation(conversation_id: str) -> NotFound:
     return NotFound(f"there is no conversation '{conversation_id}'", hint="candide conversations list")
 
 
-def _conversation(row: sa.Row[Any]) -> Conversation:
-    values = cast("dict[str, Any]", row._asdict())
-    del values["deleted_at"]
-    return Conversation(**values)
+def _conversation(row: sa.RowMapping) -> Conversation:
+    return Conversation(**{name: value for name, value in row.items() if name != "deleted_at"})
 
 
-def _message(row: sa.Row[Any]) -> Message:
-    return Message(**cast("dict[str, Any]", row._asdict()))
+def _message(row: sa.RowMapping) -> Message:
+    return Message(**row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -119,7 +119,7 @@ class TurnStore:
 
     async def get(self, turn_id: str) -> Turn:
         async with self._database.read() as connection:
-            row = (await connection.execute(sa.select(turns).where(turns.c.id == turn_id))).first()
+            row = (await connection.execute(sa.select(turns).where(turns.c.id == turn_id))).mappings().first()
         if row is None:
             raise NotFound(f"there is no turn '{turn_id}'")
         return _turn(row)
@@ -129,7 +129,7 @@ class TurnStore:
         query = sa.select(turns).where(turns.c.state.in_(("queued", "running"))).order_by(turns.c.id)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
-            return [(_turn(row), row.owner, row.lease_until) for row in rows]
+            return [(_turn(row), row["owner"], row["lease_until"]) for row in rows.mappings()]
 
     async def claim(self, turn_id: str, owner: str, lease_s: float, previous_owner: str | None) -> bool:
         """Become the owner if `previous_owner` still is it; whether that was so.
@@ -199,7 +199,7 @@ class TurnStore:
 
 async def _find_by_key(connection: AsyncConnection, conversation_id: str, key: str) -> Turn | None:
     query = sa.select(turns).where(turns.c.conversation_id == conversation_id, turns.c.idempotency_key == key)
-    row = (await connection.execute(query)).first()
+    row = (await connection.execute(query)).mappings().first()
     return None if row is None else _turn(row)
 
 
@@ -215,8 +215,5 @@ async def _own_message(
     return message
 
 
-def _turn(row: sa.Row[Any]) -> Turn:
-    values = cast("dict[str, Any]", row._asdict())
-    for name in ("owner", "lease_until", "idempotency_key"):
-        del values[name]
-    return Turn(**values)
+def _turn(row: sa.RowMapping) -> Turn:
+    return Turn(**{name: value for name, value in row.items() if name in Turn.__struct_fields__})

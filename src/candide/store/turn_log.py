@@ -1,0 +1,316 @@
+"""The log of turn events: saved first, then shown, in the same order to everyone.
+
+Events of all running turns gather in memory and are committed together, at once when the log is
+idle and every `COMMIT_INTERVAL_S` when it is not; text that comes in between is one event. Only what
+is committed has a sequence number, and only that can be followed: so whatever a client has seen can
+be replayed to it, after any crash. The last event of a turn, its state and its answer's text are one
+transaction.
+
+A stale owner, whose lease ran out unnoticed, cannot write: its sequence numbers are taken by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from candide.domain.messages import MessageState
+from candide.domain.turns import (
+    FINAL_STATES,
+    ReasoningDelta,
+    TextDelta,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+    TurnState,
+    decode_event,
+    encode_event,
+    event_kind,
+)
+from candide.errors import NotFound, StoreError
+from candide.store.database import Database
+from candide.store.schema import conversations, messages, turn_events, turns
+from candide.store.words import index_message
+
+COMMIT_INTERVAL_S = 0.04
+"""Six times as often as a checkpoint must be; one commit costs about a millisecond of processor time."""
+
+POLL_S = 0.25
+"""How often a turn that another process runs is looked at."""
+
+RETRY_S = 0.5
+"""Pause after a commit that failed (full disk, locked database); nothing is shown meanwhile, nothing lost."""
+
+log = logging.getLogger(__name__)
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    seq: int
+    event: TurnEvent
+
+    def frame(self) -> bytes:
+        """The event as one SSE frame (WHATWG HTML, 9.2)."""
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+            self.seq,
+            event_kind(self.event).encode(),
+            encode_event(self.event),
+        )
+
+
+class LiveTurn:
+    """A turn that this process runs: its committed events, what is pending, and who waits for more."""
+
+    def __init__(self, turn_id: str, events: list[TurnEvent]) -> None:
+        self.turn_id = turn_id
+        self.frames = [LoggedEvent(seq, event).frame() for seq, event in enumerate(events, 1)]
+        self.pending: list[TurnEvent] = []
+        self.text = "".join(e.text for e in events if isinstance(e, TextDelta))
+        self.reasoning = "".join(e.text for e in events if isinstance(e, ReasoningDelta))
+        self.model = next((e.model for e in events if isinstance(e, TurnStarted)), None)
+        self.ended = False
+        self.lost = False
+        """Another owner has taken the turn over; nothing more is written here."""
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def take_pending(self) -> list[TurnEvent]:
+        """What to commit next; runs of text become one event."""
+        taken, self.pending = self.pending, []
+        merged: list[TurnEvent] = []
+        texts: list[str] = []
+        for index, event in enumerate(taken):
+            if not isinstance(event, (TextDelta, ReasoningDelta)):
+                merged.append(event)
+                continue
+            texts.append(event.text)
+            following = taken[index + 1] if index + 1 < len(taken) else None
+            if type(following) is not type(event):
+                merged.append(type(event)(text="".join(texts)))
+                texts.clear()
+        return merged
+
+    async def wait(self) -> None:
+        """Wait until more is committed or the turn ends."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class TurnLog:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._live: dict[str, LiveTurn] = {}
+        self._dirty: dict[str, LiveTurn] = {}
+        self._work = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._writer = asyncio.create_task(self._write(), name="turn log")
+
+    async def close(self) -> None:
+        """Commit what is pending, as far as the database lets us, and stop."""
+        if self._writer is None:
+            return
+        self._writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._writer
+        with contextlib.suppress(StoreError):
+            await self._commit()
+        for live in list(self._live.values()):
+            self._forget(live)
+
+    async def open_turn(self, turn_id: str) -> tuple[LiveTurn, list[TurnEvent]]:
+        """Begin to write a turn's events, after those that it has; the events that it has."""
+        events = [logged.event for logged in await self.read(turn_id, 0)]
+        live = self._live[turn_id] = LiveTurn(turn_id, events)
+        self._opened.set()
+        self._opened = asyncio.Event()
+        return live, events
+
+    def append(self, live: LiveTurn, event: TurnEvent) -> None:
+        """Take an event; it is committed, and shown, within `COMMIT_INTERVAL_S`."""
+        if isinstance(event, TextDelta):
+            live.text += event.text
+        elif isinstance(event, ReasoningDelta):
+            live.reasoning += event.text
+        elif isinstance(event, TurnStarted):
+            live.model = event.model
+        live.pending.append(event)
+        self._dirty[live.turn_id] = live
+        self._work.set()
+
+    async def end(self, live: LiveTurn, event: TurnFinished | TurnFailed) -> None:
+        """Take the turn's last event; returns when it, the turn's state and the answer are on disk."""
+        self.append(live, event)
+        while not (live.ended or live.lost):
+            await live.wait()
+
+    def abandon(self, live: LiveTurn) -> None:
+        """Stop writing a turn without ending it: another owner goes on."""
+        live.lost = True
+        live.pending.clear()
+        self._forget(live)
+
+    async def read(self, turn_id: str, after: int) -> list[LoggedEvent]:
+        """The committed events with a sequence number above `after`."""
+        query = sa.select(turn_events.c.seq, turn_events.c.data).where(
+            turn_events.c.turn_id == turn_id, turn_events.c.seq > after
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(turn_events.c.seq))
+            return [LoggedEvent(row.seq, decode_event(row.data)) for row in rows]
+
+    async def follow(self, turn_id: str, after: int) -> AsyncIterator[list[bytes]]:
+        """Replay the events above `after` as SSE frames, then go on as they come, until the turn's end.
+
+        A slow reader gets larger batches; nothing piles up for it. Raises NotFound.
+        """
+        seq = after
+        while True:
+            live = self._live.get(turn_id)
+            if live is None:
+                opened = self._opened
+                logged = await self.read(turn_id, seq)
+                if logged:
+                    seq = logged[-1].seq
+                    yield [entry.frame() for entry in logged]
+                    if isinstance(logged[-1].event, (TurnFinished, TurnFailed)):
+                        return
+                elif await self._has_ended(turn_id):
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(opened.wait(), POLL_S)
+                continue
+            while True:
+                if len(live.frames) > seq:
+                    frames = live.frames[seq:]
+                    seq = len(live.frames)
+                    yield frames
+                elif live.ended:
+                    return
+                elif live.lost:
+                    break
+                else:
+                    await live.wait()
+
+    async def _has_ended(self, turn_id: str) -> bool:
+        async with self._database.read() as connection:
+            row = (await connection.execute(sa.select(turns.c.state).where(turns.c.id == turn_id))).first()
+        if row is None:
+            raise NotFound(f"there is no turn '{turn_id}'")
+        return row.state in FINAL_STATES
+
+    async def _write(self) -> None:
+        while True:
+            await self._work.wait()
+            try:
+                await self._commit()
+            except StoreError as error:
+                log.warning("turn events wait: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+                continue
+            # The next commit waits, the one after an idle time does not: a first token is shown at once.
+            await asyncio.sleep(COMMIT_INTERVAL_S)
+
+    async def _commit(self) -> None:
+        """Commit everything pending in one transaction, then show it."""
+        self._work.clear()
+        dirty, self._dirty = self._dirty, {}
+        batches = [
+            (live, events) for live in dirty.values() if not live.lost and (events := live.take_pending())
+        ]
+        if not batches:
+            return
+        try:
+            await self._save(batches)
+        except exc.IntegrityError:
+            # Some turn was taken over. Find out which; the others are saved one by one.
+            for batch in batches:
+                try:
+                    await self._save([batch])
+                except exc.IntegrityError:
+                    log.warning("turn %s was taken over by another owner", batch[0].turn_id)
+                    batch[0].lost = True
+                    self._forget(batch[0])
+        except BaseException:
+            for live, events in batches:
+                live.pending[:0] = events
+                self._dirty[live.turn_id] = live
+            self._work.set()
+            raise
+
+    async def _save(self, batches: list[tuple[LiveTurn, list[TurnEvent]]]) -> None:
+        logged = [
+            (live, [LoggedEvent(seq, event) for seq, event in enumerate(events, len(live.frames) + 1)])
+            for live, events in batches
+        ]
+        ends = [
+            (live, last)
+            for live, entries in logged
+            if isinstance(last := entries[-1].event, (TurnFinished, TurnFailed))
+        ]
+        rows = [
+            {"turn_id": live.turn_id, "seq": entry.seq, "data": encode_event(entry.event).decode()}
+            for live, entries in logged
+            for entry in entries
+        ]
+        async with self._database.write(durable=bool(ends)) as connection:
+            await connection.execute(turn_events.insert(), rows)
+            for live, last in ends:
+                await _save_end(connection, live, last)
+        for live, entries in logged:
+            live.frames.extend(entry.frame() for entry in entries)
+        for live, _ in ends:
+            live.ended = True
+            self._forget(live)
+        for live, _ in logged:
+            live.wake()
+
+    def _forget(self, live: LiveTurn) -> None:
+        if self._live.get(live.turn_id) is live:
+            del self._live[live.turn_id]
+        live.wake()
+
+
+async def _save_end(connection: AsyncConnection, live: LiveTurn, last: TurnFinished | TurnFailed) -> None:
+    now = time.time()
+    if isinstance(last, TurnFinished):
+        turn_state: TurnState = last.state
+        message_state: MessageState = "complete" if last.state == "finished" else "stopped"
+        usage, error = last.usage or None, None
+    else:
+        turn_state, message_state, usage = "failed", "failed", None
+        error = {"code": last.code, "message": last.message, "hint": last.hint}
+    row = (
+        await connection.execute(
+            turns.update()
+            .where(turns.c.id == live.turn_id)
+            .values(state=turn_state, error=error, finished_at=now, owner=None, lease_until=None)
+            .returning(turns.c.answer_message_id, turns.c.conversation_id)
+        )
+    ).one()
+    await connection.execute(
+        messages.update()
+        .where(messages.c.id == row.answer_message_id)
+        .values(text=live.text, reasoning=live.reasoning, state=message_state, model=live.model, usage=usage)
+    )
+    if live.text:
+        await index_message(connection, row.answer_message_id, live.text)
+    await connection.execute(
+        conversations.update().where(conversations.c.id == row.conversation_id).values(updated_at=now)
+    )
