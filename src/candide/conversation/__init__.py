@@ -1,0 +1,1 @@
+"""The message tree: branches, imports and exports."""

@@ -1,0 +1,1 @@
+"""What an engine is told: which messages, in which words."""

@@ -1,0 +1,47 @@
+"""The tree of a conversation's messages.
+
+A branch is the path from a root to one message. Trees come from the database and from imported files;
+whatever they hold, a branch ends: a parent that is missing ends it, a cycle is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from candide.domain.messages import Message
+
+
+def find_branch(messages: Iterable[Message], leaf_id: str | None) -> list[Message]:
+    """The messages from the root to `leaf_id`, in that order; empty when there is no such message."""
+    by_id = {message.id: message for message in messages}
+    branch: list[Message] = []
+    seen: set[str] = set()
+    current = by_id.get(leaf_id) if leaf_id else None
+    while current is not None and current.id not in seen:
+        seen.add(current.id)
+        branch.append(current)
+        current = by_id.get(current.parent_id) if current.parent_id else None
+    branch.reverse()
+    return branch
+
+
+def find_siblings(messages: Iterable[Message], message: Message) -> list[Message]:
+    """The message and its alternatives: those with the same parent, oldest first."""
+    same = [
+        other for other in messages if other.parent_id == message.parent_id and other.role == message.role
+    ]
+    return sorted(same, key=lambda other: other.id)
+
+
+def find_leaf(messages: Iterable[Message], message_id: str) -> str:
+    """The newest leaf under a message: where a reader who picks this branch ends up."""
+    children: dict[str, list[str]] = {}
+    for message in messages:
+        if message.parent_id is not None:
+            children.setdefault(message.parent_id, []).append(message.id)
+    current = message_id
+    seen = {current}
+    while below := [child for child in children.get(current, []) if child not in seen]:
+        current = max(below)
+        seen.add(current)
+    return current

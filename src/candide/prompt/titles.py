@@ -1,0 +1,40 @@
+"""Asks for a conversation's title, and makes one line of what the model answers.
+
+The question is put after the first answer, so the engine's cached prefix serves for all but its words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+TITLE_CHARS = 60
+TITLE_TOKENS = 24
+
+TITLE_INSTRUCTION = (
+    "Write a title for this conversation, in the language of my message above: at most six words, no quotation "
+    "marks, no full stop. Write the title only."
+)
+
+
+def build_title_prompt(messages: Sequence[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
+    """The prompt of the turn, its answer, and the request for a title."""
+    return [
+        *messages,
+        {"role": "assistant", "content": answer},
+        {"role": "user", "content": TITLE_INSTRUCTION},
+    ]
+
+
+def clean_title(written: str, question: str) -> str:
+    """One line of at most `TITLE_CHARS` characters; the question's first words where the model gave none."""
+    lines = [line for line in written.strip().splitlines() if line.strip()]
+    title = lines[0] if lines else ""
+    title = re.sub(r"^[\s#*_>-]*(titles?|titre|título|titel)\s*:\s*", "", title, flags=re.IGNORECASE)
+    title = title.strip().strip("\"'*_`#«»“”„ \t").rstrip(".").strip()
+    if not title or len(title) > 2 * TITLE_CHARS:
+        title = " ".join(question.split())
+    if len(title) > TITLE_CHARS:
+        title = title[: TITLE_CHARS - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
+    return title

@@ -1,0 +1,103 @@
+"""One turn, from the question to the answer. Read this first.
+
+A turn is durable: whoever runs it may die between any two steps, and another one runs it again, from
+the top, with the events that it had emitted. So every step before the engine can be repeated, and the
+engine is given the partial answer to go on from. Saving is the turn log's: an event that is yielded
+here is committed before anyone sees it, and the last one together with the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol
+
+from candide.conversation.tree import find_branch
+from candide.domain.engines import AnswerWriter, Completion
+from candide.domain.messages import Conversation, Message
+from candide.domain.turns import (
+    ContextCompacted,
+    TextDelta,
+    Turn,
+    TurnEvent,
+    TurnFinished,
+    TurnStarted,
+)
+from candide.errors import ContextTooLong
+from candide.prompt.messages import build_prompt, compact
+
+MAX_COMPACTIONS = 8
+
+
+class Conversations(Protocol):
+    """Where the branch comes from."""
+
+    async def get(self, conversation_id: str) -> Conversation: ...
+
+    async def messages(self, conversation_id: str) -> list[Message]: ...
+
+
+async def run_turn(
+    turn: Turn,
+    earlier: Sequence[TurnEvent],
+    *,
+    conversations: Conversations,
+    writer: AnswerWriter,
+    system_prompt: str,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncGenerator[TurnEvent, None]:
+    """Write the answer to a turn's question, going on after the events that it has already.
+
+    The question was saved when the turn was accepted. Raises what the engine raised when no route
+    could finish the answer, and BadRequest when the question itself is refused.
+    """
+    started = clock()
+    first_token: float | None = None
+    partial = "".join(event.text for event in earlier if isinstance(event, TextDelta))
+
+    # 1. Say who answers.
+    model, engine = await writer.first_engine(turn.model)
+    yield TurnStarted(model=model, engine=engine, continued=bool(earlier))
+
+    # 2. Load the branch that the question ends.
+    conversation = await conversations.get(turn.conversation_id)
+    messages = await conversations.messages(turn.conversation_id)
+    branch = find_branch(messages, turn.user_message_id)
+
+    # 3. Build the prompt; leave the oldest messages out while it does not fit.
+    system = conversation.system_prompt if conversation.system_prompt is not None else system_prompt
+    completion = Completion(finish_reason="stop", usage={})
+    for compactions in range(MAX_COMPACTIONS + 1):
+        kept = compact(branch, compactions)
+        if compactions:
+            yield ContextCompacted(dropped_messages=len(branch) - len(kept))
+
+        # 4. Stream from the engine. What comes is checkpointed as it is yielded.
+        try:
+            async for piece in writer.write(turn.model, build_prompt(kept, system), turn.params, partial):
+                if isinstance(piece, Completion):
+                    completion = piece
+                    continue
+                if isinstance(piece, TextDelta):
+                    first_token = first_token or clock()
+                yield piece
+        except ContextTooLong:
+            if len(kept) == 1 or compactions == MAX_COMPACTIONS:
+                raise
+        else:
+            break
+
+    # 5. End: the log saves this event, the answer and the turn's state in one transaction.
+    total_s = clock() - started
+    writing_s = clock() - (first_token or started)
+    tokens = completion.usage.get("completion_tokens") or 0
+    yield TurnFinished(
+        state="finished",
+        finish_reason=completion.finish_reason,
+        usage=completion.usage,
+        timings={
+            "first_token_ms": round(1000 * ((first_token or clock()) - started), 1),
+            "total_ms": round(1000 * total_s, 1),
+            "tokens_per_second": round(tokens / writing_s, 1) if tokens and writing_s > 0 else None,
+        },
+    )
