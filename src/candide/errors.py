@@ -100,7 +100,9 @@ class NotAllowed(CallerError):
     status = 403
     code = "not_allowed"
 
-    def __init__(self, message: str, *, status: int = 403, hint: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 403, hint: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint, code=code)
         self.status = status
 

@@ -33,21 +33,39 @@ class Settings:
     host: str = option("127.0.0.1", "Address to listen on; anything but loopback needs a key.")
     port: int = option(8000, "Port to listen on.")
     api_key: str = option("", "Key that clients must send as `Authorization: Bearer`; none on loopback.")
-    allowed_hosts: tuple[str, ...] = option((), "Names beside localhost under which browsers may reach the server.")
+    allowed_hosts: tuple[str, ...] = option(
+        (), "Names beside localhost under which browsers may reach the server."
+    )
     max_body_mb: int = option(32, "Largest request body taken, in MiB.")
     log_level: str = option("info", "debug, info, warning or error; logs go to stderr.")
 
-    model: str = option("", "Model to answer with: a catalogue name or a GGUF file; chosen for the machine when empty.")
-    engine_urls: tuple[str, ...] = option((), "OpenAI-compatible servers to use instead of the embedded engine, or beside it.")
+    model: str = option(
+        "", "Model to answer with: a catalogue name or a GGUF file; chosen for the machine when empty."
+    )
+    engine_urls: tuple[str, ...] = option(
+        (), "OpenAI-compatible servers to use instead of the embedded engine, or beside it."
+    )
     engine_keys: tuple[str, ...] = option((), "Keys for engine_urls, in the same order.")
-    embedded: bool = option(True, "Run the embedded engine; off by default when engine_urls is set and no model is named.")
-    llama_server: str = option("", "Path of a llama-server to run instead of the built-in llama.cpp; 'off' never looks for one.")
-    context_tokens: int = option(0, "Context length of the embedded engine in tokens, a conversation each; 0 chooses from memory.")
-    slots: int = option(0, "Answers that the embedded engine writes at once; 0 chooses from cores and memory.")
+    embedded: bool = option(
+        True, "Run the embedded engine; off by default when engine_urls is set and no model is named."
+    )
+    llama_server: str = option(
+        "", "Path of a llama-server to run instead of the built-in llama.cpp; 'off' never looks for one."
+    )
+    context_tokens: int = option(
+        0, "Context length of the embedded engine in tokens, a conversation each; 0 chooses from memory."
+    )
+    slots: int = option(
+        0, "Answers that the embedded engine writes at once; 0 chooses from cores and memory."
+    )
     threads: int = option(0, "Threads of the embedded engine; 0 takes the cores that the process may use.")
     kv_cache: str = option("auto", "Type of the embedded engine's KV cache: auto, f16, q8_0 or q4_0.")
-    memory_mb: int = option(0, "Memory that all embedded models may use together, in MiB; 0 chooses from the machine.")
-    idle_unload_s: float = option(1800.0, "Seconds after which an unused embedded model is unloaded; 0 never.")
+    memory_mb: int = option(
+        0, "Memory that all embedded models may use together, in MiB; 0 chooses from the machine."
+    )
+    idle_unload_s: float = option(
+        1800.0, "Seconds after which an unused embedded model is unloaded; 0 never."
+    )
     engine_timeout_s: float = option(600.0, "Seconds without a token after which an engine counts as dead.")
 
     database_url: str = option("", "SQLAlchemy URL of the database; SQLite in the home when empty.")
@@ -60,7 +78,9 @@ class Settings:
     )
     titles: bool = option(True, "Let the model write titles for conversations, after the answer.")
 
-    origins: Mapping[str, str] = field(default_factory=dict[str, str], compare=False, metadata={"internal": True})
+    origins: Mapping[str, str] = field(
+        default_factory=dict[str, str], compare=False, metadata={"internal": True}
+    )
 
     @property
     def weights_dir(self) -> Path:
@@ -89,7 +109,9 @@ def options() -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(Settings) if "help" in f.metadata]
 
 
-def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
     """Gather the settings from flags, environment, file and defaults.
 
     Flags whose value is None are absent. Raises SettingsError for an unknown name in the file or
@@ -104,7 +126,9 @@ def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
     known = {f.name for f in options()}
     for name in from_file:
         if name not in known or name == "home":
-            raise SettingsError(f"unknown setting '{name}' in {file_path}", hint="candide settings lists them")
+            raise SettingsError(
+                f"unknown setting '{name}' in {file_path}", hint="candide settings lists them"
+            )
     values: dict[str, Any] = {"home": home}
     origins: dict[str, str] = {"home": home_origin}
     for f in options():
@@ -161,5 +185,7 @@ def _coerce(value: Any, hint: Any, name: str, origin: str) -> Any:
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return tuple(str(part) for part in value)
     except (ValueError, KeyError, TypeError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(hint, "a list")
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(
+            hint, "a list"
+        )
         raise SettingsError(f"setting '{name}' from {origin} is {value!r}, not {wanted}") from None

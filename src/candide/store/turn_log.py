@@ -1,7 +1,7 @@
 """The log of turn events: saved first, then shown, in the same order to everyone.
 
-Events of all running turns gather in memory and are committed together, at once when the log is
-idle and every `COMMIT_INTERVAL_S` when it is not; text that comes in between is one event. Only what
+Events of all running turns gather in memory and are committed together, every `COMMIT_INTERVAL_S`, or
+at once when there is a turn's first text or its end among them; text that comes in between is one event. Only what
 is committed has a sequence number, and only that can be followed: so whatever a client has seen can
 be replayed to it, after any crash. The last event of a turn, its state and its answer's text are one
 transaction.
@@ -116,6 +116,7 @@ class TurnLog:
         self._live: dict[str, LiveTurn] = {}
         self._dirty: dict[str, LiveTurn] = {}
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._opened = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
@@ -145,11 +146,15 @@ class TurnLog:
     def append(self, live: LiveTurn, event: TurnEvent) -> None:
         """Take an event; it is committed, and shown, within `COMMIT_INTERVAL_S`."""
         if isinstance(event, TextDelta):
+            if not live.text:
+                self._urgent.set()
             live.text += event.text
         elif isinstance(event, ReasoningDelta):
             live.reasoning += event.text
         elif isinstance(event, TurnStarted):
             live.model = event.model
+        elif isinstance(event, (TurnFinished, TurnFailed)):
+            self._urgent.set()
         live.pending.append(event)
         self._dirty[live.turn_id] = live
         self._work.set()
@@ -224,12 +229,13 @@ class TurnLog:
                 log.warning("turn events wait: %s", error.message)
                 await asyncio.sleep(RETRY_S)
                 continue
-            # The next commit waits, the one after an idle time does not: a first token is shown at once.
-            await asyncio.sleep(COMMIT_INTERVAL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), COMMIT_INTERVAL_S)
 
     async def _commit(self) -> None:
         """Commit everything pending in one transaction, then show it."""
         self._work.clear()
+        self._urgent.clear()
         dirty, self._dirty = self._dirty, {}
         batches = [
             (live, events) for live in dirty.values() if not live.lost and (events := live.take_pending())

@@ -1,0 +1,177 @@
+"""Settings in, services out: the only place that names the concrete classes."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+from candide.domain.engines import Engine
+from candide.domain.turns import Turn, TurnEvent
+from candide.engine.client import EngineClient
+from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
+from candide.engine.generation import Writer
+from candide.engine.routes import Routes
+from candide.errors import SettingsError, StoreError
+from candide.scheduler import TurnScheduler
+from candide.server.services import Access, Services
+from candide.settings import Settings
+from candide.store.conversations import ConversationStore
+from candide.store.database import Database
+from candide.store.owners import Owner
+from candide.store.turn_log import TurnLog
+from candide.store.turns import TurnStore
+from candide.title import title_conversation
+from candide.turn import run_turn
+
+log = logging.getLogger(__name__)
+
+
+async def compose(settings: Settings) -> Services:
+    """Open the database, put everything together and start what runs by itself.
+
+    Raises SetupError. The caller ends it with `await services.close()`.
+    """
+    access = _choose_access(settings)
+    _prepare_home(settings)
+    closers: list[Callable[[], Awaitable[None]]] = []
+
+    database = await Database.open(settings.database, settings.backups_dir, settings.backups)
+    closers.append(database.close)
+    conversations = ConversationStore(database)
+    turns = TurnStore(database)
+    turn_log = TurnLog(database)
+    turn_log.start()
+    closers.append(turn_log.close)
+
+    engines: list[Engine] = []
+    weights = find_weights(settings)
+    if uses_embedded(settings):
+        engines.append(EmbeddedEngines(weights, _embedded_options(settings)))
+    engines.extend(_attached_engines(settings))
+    routes = Routes(engines, default=_default_model(settings, weights))
+    closers.append(routes.close)
+    writer = Writer(routes)
+
+    def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
+        return run_turn(
+            turn, earlier, conversations=conversations, writer=writer, system_prompt=settings.system_prompt
+        )
+
+    async def title(turn: Turn) -> None:
+        await title_conversation(
+            turn,
+            conversations=conversations,
+            ask=lambda model, body: routes.post(model, "/chat/completions", body),
+            system_prompt=settings.system_prompt,
+        )
+
+    owner = Owner(settings.run_dir)
+    closers.append(_closing(owner.close))
+    scheduler = TurnScheduler(
+        turns, turn_log, run, owner, lease_s=settings.lease_s, after_answer=title if settings.titles else None
+    )
+    scheduler.start()
+    closers.append(scheduler.close)
+    return Services(
+        access=access,
+        routes=routes,
+        conversations=conversations,
+        turns=turns,
+        turn_log=turn_log,
+        scheduler=scheduler,
+        closers=closers,
+    )
+
+
+def uses_embedded(settings: Settings) -> bool:
+    """Whether the embedded engine runs: not beside attached engines, unless a model is named for it."""
+    if settings.origins.get("embedded", "default") != "default":
+        return settings.embedded
+    return settings.embedded and (not settings.engine_urls or bool(settings.model))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def find_weights(settings: Settings) -> dict[str, Path]:
+    """The models that the embedded engine can load: by name, their files."""
+    path = Path(settings.model).expanduser()
+    if settings.model.endswith(".gguf") or path.is_file():
+        return {path.stem.lower(): path.resolve()}
+    return {}
+
+
+def _default_model(settings: Settings, weights: dict[str, Path]) -> str:
+    if settings.model.endswith(".gguf"):
+        return next(iter(weights), "")
+    return settings.model
+
+
+def _choose_access(settings: Settings) -> Access:
+    if not is_loopback(settings.host) and not settings.api_key:
+        raise SettingsError(
+            f"listening on {settings.host} lets others in, and there is no key",
+            hint="set CANDIDE_API_KEY, or keep to 127.0.0.1",
+        )
+    if not 0 <= settings.port <= 65535:
+        raise SettingsError(f"port {settings.port} does not exist", hint="choose one from 1 to 65535")
+    return Access(
+        api_key=settings.api_key,
+        allowed_hosts=frozenset(settings.allowed_hosts),
+        max_body_bytes=settings.max_body_mb * 2**20,
+    )
+
+
+def _prepare_home(settings: Settings) -> None:
+    try:
+        for folder in (settings.home, settings.logs_dir, settings.run_dir, settings.weights_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the home '{settings.home}' cannot be written: {error.strerror}",
+            hint="check its rights, or choose another with CANDIDE_HOME",
+        ) from error
+
+
+def _embedded_options(settings: Settings) -> EmbeddedOptions:
+    return EmbeddedOptions(
+        logs_dir=settings.logs_dir,
+        threads=settings.threads,
+        slots=settings.slots,
+        context_tokens=settings.context_tokens,
+        kv_cache=settings.kv_cache,
+        memory_mb=settings.memory_mb,
+        idle_unload_s=settings.idle_unload_s,
+        llama_server=settings.llama_server,
+        timeout_s=settings.engine_timeout_s,
+    )
+
+
+def _attached_engines(settings: Settings) -> list[EngineClient]:
+    engines: list[EngineClient] = []
+    for index, url in enumerate(settings.engine_urls):
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(f"engine URL '{url}' does not begin with http:// or https://")
+        base = url.rstrip("/")
+        # OpenAI's clients want the /v1 in their base URL, people leave it out as often.
+        if base.count("/") == 2:
+            base += "/v1"
+        key = settings.engine_keys[index] if index < len(settings.engine_keys) else ""
+        name = base.partition("://")[2]
+        engines.append(EngineClient(name, base, key, settings.engine_timeout_s))
+    return engines
+
+
+def _closing(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def closer() -> None:
+        close()
+
+    return closer

@@ -1,0 +1,41 @@
+"""The ASGI application: `/api`, `/v1`, `/health` and `/ready` behind the guard."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from candide import __version__
+from candide.server.api import build_router as build_api
+from candide.server.failures import install_error_handlers
+from candide.server.guard import Guard
+from candide.server.openai import build_router as build_openai
+from candide.server.services import Services
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over the given services; it neither starts nor closes them."""
+    app = FastAPI(
+        title="Candide",
+        version=__version__,
+        description="Conversations and durable turns under /api; the OpenAI API under /v1.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    install_error_handlers(app)
+    app.include_router(build_api(services))
+    app.include_router(build_openai(services))
+
+    @app.get("/health", tags=["state"], summary="200 once requests are accepted")
+    async def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        return {"status": "ok", "version": __version__}
+
+    @app.get("/ready", tags=["state"], summary="200 once a model can answer", responses={503: {}})
+    async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        is_ready = await services.routes.ready()
+        return JSONResponse(
+            {"status": "ready" if is_ready else "loading"}, status_code=200 if is_ready else 503
+        )
+
+    app.add_middleware(Guard, access=services.access)
+    return app

@@ -1,0 +1,101 @@
+"""The error table: every failure in OpenAI's shape, with its status.
+
+    {"error": {"message", "type", "param", "code", "hint"?}}
+
+A bug of our own is logged with its traceback under a number, and only the number is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
+
+log = logging.getLogger(__name__)
+
+_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+          409: "conflict_error", 413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
+
+
+def error_body(error: CandideError, status: int | None = None) -> dict[str, Any]:
+    """An error in OpenAI's shape."""
+    status = status or error.status
+    param = error.param if isinstance(error, (BadRequest, NotFound)) else None
+    return _body(error.message, status, param=param, code=error.code, hint=error.hint)
+
+
+def error_response(error: CandideError) -> JSONResponse:
+    headers: dict[str, str] = {}
+    if isinstance(error, EngineOverloaded):
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+
+
+def internal_error(context: str) -> dict[str, Any]:
+    """Log the exception being handled under a number, and tell the number."""
+    number = secrets.token_hex(4)
+    log.exception("%s failed, error %s", context, number)
+    return _body(
+        f"Candide made a mistake (error {number})", 500, code="internal_error", hint="see the server's log"
+    )
+
+
+def explain_validation(errors: Sequence[Any]) -> BadRequest:
+    """The first of pydantic's complaints as one about a parameter, named as the caller wrote it."""
+    first: dict[str, Any] = errors[0]
+    if first["type"] == "json_invalid":
+        return BadRequest(
+            f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}", code="invalid_json"
+        )
+    location = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    # Members of unions add the names of types to the path, which no caller wrote.
+    param = ".".join(
+        part for part in location if not part[:1].isupper() and "[" not in part and "-" not in part
+    )
+    return BadRequest(f"{param or 'body'}: {first['msg']}", param=param or None, code=str(first["type"]))
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(CandideError)
+    async def on_candide_error(request: Request, error: CandideError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        if error.status >= 500:
+            log.warning("%s %s: %s", request.method, request.url.path, error.message)
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        return error_response(explain_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        said = {
+            404: f"there is nothing at {request.url.path}",
+            405: f"{request.method} is not for {request.url.path}",
+        }
+        message = said.get(error.status_code, str(error.detail))
+        code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
+        return JSONResponse(
+            _body(message, error.status_code, code=code), error.status_code, headers=error.headers
+        )
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        return JSONResponse(internal_error(f"{request.method} {request.url.path}"), status_code=500)
+
+
+def _body(
+    message: str, status: int, *, param: str | None = None, code: str | None = None, hint: str | None = None
+) -> dict[str, Any]:
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
+    if hint:
+        error["hint"] = hint
+    return {"error": error}

@@ -1,0 +1,124 @@
+"""Who may call: checked before anything else, for every path but `/health` and `/ready`.
+
+On a laptop there is no key, so that a web page must not be able to use the server through the
+browser that shows it: the Host must be ours (against DNS rebinding) and the Origin, where the browser
+tells it, the Host's own (against posts from other sites). With a key set, the key decides.
+Bodies are counted as they come, so that a large one is refused before it fills the memory.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from typing import Any
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from candide.errors import CandideError, NotAllowed, TooLarge
+from candide.server.failures import error_body
+from candide.server.services import Access
+
+OPEN_PATHS = frozenset({"/health", "/ready"})
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check(scope["path"], headers)
+            limit = self._access.max_body_bytes
+            if int(headers.get("content-length") or 0) > limit:
+                raise _too_large(limit)
+        except CandideError as error:
+            await _refuse(send, error)
+            return
+        except ValueError:
+            await _refuse(send, NotAllowed("Content-Length is not a number", status=400))
+            return
+        if "content-length" in headers or scope["method"] in ("GET", "HEAD", "DELETE"):
+            await self._app(scope, receive, send)
+            return
+        await self._app(scope, _limited(receive, limit), send)
+
+    def _check(self, path: str, headers: Headers) -> None:
+        if path in OPEN_PATHS:
+            return
+        if self._access.api_key:
+            scheme, _, key = headers.get("authorization", "").partition(" ")
+            given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+            if not hmac.compare_digest(given.encode(), self._access.api_key.encode()):
+                raise NotAllowed(
+                    "the key is missing or wrong", status=401, code="invalid_api_key",
+                    hint="send it as 'Authorization: Bearer KEY'",
+                )  # fmt: skip
+            return
+        host = headers.get("host", "")
+        if not self._knows(_host_name(host)):
+            raise NotAllowed(
+                f"the host '{host}' is not this server's",
+                code="host_not_allowed",
+                hint="add it to allowed_hosts in the settings",
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            raise NotAllowed(f"pages of '{origin}' may not use this server", code="origin_not_allowed")
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path.startswith(("/api", "/v1")):
+            raise NotAllowed("pages of other sites may not use this server", code="origin_not_allowed")
+
+    def _knows(self, name: str) -> bool:
+        if name == "localhost" or name.endswith(".localhost") or name in self._access.allowed_hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        # An address cannot be rebound to another.
+        return True
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def receive_limited() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return receive_limited
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit // 2**20} MiB", hint="raise max_body_mb in the settings")
+
+
+async def _refuse(send: Send, error: CandideError) -> None:
+    body = msgspec.json.encode(error_body(error))
+    headers: list[Any] = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if error.status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

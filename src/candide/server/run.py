@@ -1,0 +1,104 @@
+"""Runs the server in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Generator
+
+import msgspec
+import uvicorn
+
+from candide.compose import compose
+from candide.errors import SetupError
+from candide.server.app import create_app
+from candide.settings import Settings
+
+GRACE_S = 5
+"""How long open connections may take at the end; turns go on at the next start anyway."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises SetupError when it cannot begin."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    listener = _listen(settings.host, settings.port)
+    with contextlib.closing(listener):
+        run = _run(settings, listener)
+        try:
+            import uvloop
+        except ImportError:
+            asyncio.run(run)
+        else:
+            uvloop.run(run)
+
+
+async def _run(settings: Settings, listener: socket.socket) -> None:
+    services = await compose(settings)
+    try:
+        config = uvicorn.Config(
+            create_app(services),
+            http="httptools",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            server_header=False,
+        )
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        with _address_left(settings, url):
+            print(f"Candide is at {url}", file=sys.stderr, flush=True)
+            await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        await services.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(
+                f"port {port} of {host} is in use",
+                hint="stop what listens there, or choose another with --port",
+            ) from None
+        raise SetupError(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --host or --port"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+@contextlib.contextmanager
+def _address_left(settings: Settings, url: str) -> Generator[None]:
+    """Leave the address for the commands of this machine's user, as long as the server runs."""
+    path = settings.run_dir / "server.json"
+    content = {"url": url, "pid": os.getpid(), "api_key": settings.api_key}
+    partial = path.with_suffix(".part")
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "wb") as stream:
+        stream.write(msgspec.json.encode(content))
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if msgspec.json.decode(path.read_bytes()).get("pid") == os.getpid():
+                path.unlink()
