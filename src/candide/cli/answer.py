@@ -1,0 +1,254 @@
+"""One answer, from the turn's events to what the reader sees, and how Ctrl-C stops it.
+
+A terminal shows Markdown as it is written; anything else gets the text as it comes, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from candide.cli.client import Client
+from candide.cli.output import print_note
+from candide.domain.turns import (
+    ContextCompacted,
+    EngineSwitched,
+    ReasoningDelta,
+    TextDelta,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PAINT_EVERY_S = 0.06
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+REASONING_LINES = 4
+"""How much of a model's thinking is shown while it thinks."""
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What a turn came to."""
+
+    text: str = ""
+    reasoning: str = ""
+    model: str = ""
+    engine: str = ""
+    state: str = "running"
+    finish_reason: str = ""
+    usage: dict[str, Any] = {}
+    timings: dict[str, Any] = {}
+    error: dict[str, Any] | None = None
+
+    def take(self, event: TurnEvent) -> None:
+        match event:
+            case TurnStarted():
+                self.model, self.engine = event.model, event.engine
+            case TextDelta():
+                self.text += event.text
+            case ReasoningDelta():
+                self.reasoning += event.text
+            case EngineSwitched():
+                self.engine = event.to_engine
+            case TurnFinished():
+                self.state, self.finish_reason = event.state, event.finish_reason
+                self.usage, self.timings = event.usage, event.timings
+            case TurnFailed():
+                self.state = "failed"
+                self.error = {"code": event.code, "message": event.message, "hint": event.hint}
+            case ContextCompacted():
+                pass
+
+
+class View(Protocol):
+    """Where an answer is shown."""
+
+    def show(self, event: TurnEvent) -> None: ...
+
+    def tick(self) -> None:
+        """Called several times a second."""
+        ...
+
+    def close(self) -> None:
+        """The answer is over, or its reader has gone."""
+        ...
+
+
+class SilentView:
+    """Shows nothing: for `--json`."""
+
+    def show(self, event: TurnEvent) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RawView:
+    """Writes the text to standard output as it comes."""
+
+    def __init__(self) -> None:
+        self._last = "\n"
+
+    def show(self, event: TurnEvent) -> None:
+        if isinstance(event, TextDelta) and event.text:
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+            self._last = event.text[-1]
+
+    def tick(self) -> None: ...
+
+    def close(self) -> None:
+        if self._last != "\n":
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            self._last = "\n"
+
+
+class LiveView:
+    """Paints the answer as Markdown on a terminal."""
+
+    def __init__(self, console: Console, waiting_for: str = "the model") -> None:
+        from candide.cli.markdown import MarkdownStream, dim
+
+        self._console = console
+        self._stream = MarkdownStream(console)
+        self._dim = dim
+        self._waiting_for = waiting_for
+        self._reasoning = ""
+        self._thinking_since = 0.0
+        self._begun = False
+        self._fresh = False
+        self._since = time.monotonic()
+        self._next_paint = 0.0
+
+    def show(self, event: TurnEvent) -> None:
+        match event:
+            case TurnStarted():
+                self._waiting_for = event.model or event.engine
+            case TextDelta():
+                if not self._begun:
+                    self._begin()
+                self._stream.feed(event.text)
+                self._fresh = True
+            case ReasoningDelta():
+                self._thinking_since = self._thinking_since or time.monotonic()
+                self._reasoning += event.text
+            case EngineSwitched():
+                self._note(f"{event.from_engine}: {event.reason}; {event.to_engine} goes on")
+            case ContextCompacted():
+                self._note(f"the oldest {event.dropped_messages} messages no longer fit and are left out")
+            case TurnFinished() | TurnFailed():
+                pass
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self._begun:
+            if self._fresh and now >= self._next_paint:
+                self._stream.paint()
+                self._fresh = False
+                # A long block takes long to render; the answer must not wait for its own painting.
+                self._next_paint = now + 4 * (time.monotonic() - now)
+            return
+        self._stream.replace(self._dim(self._waiting_line(now)))
+
+    def close(self) -> None:
+        if self._begun:
+            self._stream.finish()
+        else:
+            self._stream.replace(None)
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self._reasoning:
+            seconds = time.monotonic() - self._thinking_since
+            self._stream.replace(self._dim(f"thought for {seconds:.0f} s\n"))
+            self._stream.keep()
+        else:
+            self._stream.replace(None)
+
+    def _waiting_line(self, now: float) -> str:
+        spinner = SPINNER[int(now * 10) % len(SPINNER)]
+        if self._reasoning:
+            width = max(20, self._console.size.width - 2)
+            tail = self._reasoning[-width * REASONING_LINES :].strip().splitlines()[-REASONING_LINES:]
+            return "\n".join([*(line[-width:] for line in tail), f"{spinner} thinking"])
+        waited = now - self._since
+        seconds = f" · {waited:.0f} s" if waited >= 2 else ""
+        return f"{spinner} waiting for {self._waiting_for}{seconds}" if waited > 0.3 else spinner
+
+    def _note(self, text: str) -> None:
+        if self._begun:
+            self._stream.finish()
+        else:
+            self._stream.replace(None)
+        print_note(f"[{text}]")
+
+
+@contextlib.contextmanager
+def interrupts(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` for every Ctrl-C, where it would otherwise end the program."""
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        loop.add_signal_handler(signal.SIGINT, handle)
+    except (NotImplementedError, RuntimeError):  # Windows
+        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(handle))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
+
+
+async def follow(client: Client, turn_id: str, view: View) -> Answer:
+    """Show a turn to its end; Ctrl-C stops the answer, and a second one only stops looking at it.
+
+    `Answer.state` is `running` when the reader left before the end.
+    """
+    answer = Answer()
+    interrupted = 0
+    stopping: list[asyncio.Task[None]] = []
+    reader = asyncio.create_task(_read(client, turn_id, view, answer))
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted += 1
+        if interrupted == 1:
+            stopping.append(asyncio.create_task(client.stop_turn(turn_id)))
+        else:
+            reader.cancel()
+
+    try:
+        with interrupts(interrupt):
+            while not reader.done():
+                view.tick()
+                await asyncio.wait([reader], timeout=PAINT_EVERY_S)
+        if not reader.cancelled():
+            reader.result()
+    except BrokenPipeError:
+        await client.stop_turn(turn_id)  # whoever closed the pipe has read enough
+        raise
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, *stopping, return_exceptions=True)
+        with contextlib.suppress(BrokenPipeError):
+            view.close()
+    return answer
+
+
+async def _read(client: Client, turn_id: str, view: View, answer: Answer) -> None:
+    async for event in client.turn_events(turn_id):
+        answer.take(event)
+        view.show(event)

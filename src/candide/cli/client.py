@@ -1,0 +1,375 @@
+"""The HTTP API as the terminal uses it: every request typed, every failure a CandideError.
+
+A connection that drops is mended here and nowhere else: what may be repeated is repeated, an event
+stream goes on after the last event seen, so a caller sees no gap and no duplicate, whether the
+network failed or the server was started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import aiohttp
+import msgspec
+
+from candide.domain.ids import new_id
+from candide.domain.turns import FINAL_EVENTS, TurnEvent, decode_event
+from candide.errors import (
+    BadRequest,
+    CandideError,
+    Conflict,
+    EngineError,
+    EngineOverloaded,
+    EngineUnavailable,
+    NotAllowed,
+    NotFound,
+    TooLarge,
+)
+
+if TYPE_CHECKING:
+    from candide.cli.connection import Address
+
+SILENCE_S = 60.0
+"""An event stream silent for so long is opened anew; the replay makes that harmless."""
+
+T = TypeVar("T")
+
+
+class MessageView(msgspec.Struct, kw_only=True):
+    id: str
+    parent_id: str | None = None
+    role: str
+    text: str = ""
+    state: str = "complete"
+    reasoning: str = ""
+    model: str | None = None
+    turn_id: str | None = None
+    created_at: float = 0.0
+
+
+class ConversationView(msgspec.Struct, kw_only=True):
+    id: str
+    title: str = ""
+    current_leaf_id: str | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    messages: list[MessageView] = []
+
+    def branch(self) -> list[MessageView]:
+        """The messages from the root to the current leaf."""
+        by_id = {message.id: message for message in self.messages}
+        path: list[MessageView] = []
+        message = by_id.get(self.current_leaf_id or "")
+        while message is not None:
+            path.append(message)
+            message = by_id.get(message.parent_id or "")
+        return path[::-1]
+
+
+class TurnView(msgspec.Struct, kw_only=True):
+    id: str
+    state: str
+    user_message_id: str
+    answer_message_id: str
+
+
+class ModelView(msgspec.Struct, kw_only=True):
+    name: str
+    default: bool = False
+    engines: list[Any] = []
+
+
+class SearchHit(msgspec.Struct, kw_only=True):
+    conversation_id: str
+    conversation_title: str = ""
+    message_id: str
+    role: str = "user"
+    snippet: str = ""
+    highlights: list[tuple[int, int]] = []
+    created_at: float = 0.0
+
+
+class _Page(msgspec.Struct):
+    data: list[ConversationView]
+    next: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[ModelView]
+
+
+class _Hits(msgspec.Struct):
+    data: list[SearchHit]
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str
+    param: str | None = None
+    code: str | None = None
+    hint: str | None = None
+
+
+class _ErrorFrame(msgspec.Struct):
+    error: _ErrorBody
+
+
+class Locator(Protocol):
+    """Knows where the server is, and finds it, or another, again."""
+
+    @property
+    def address(self) -> Address: ...
+
+    async def recover(self) -> None:
+        """Return once a server answers; raises EngineUnavailable when none can be had."""
+        ...
+
+
+class Client:
+    def __init__(self, locator: Locator) -> None:
+        self._locator = locator
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        # One connection a request: a server that was started again must not meet its forerunner's sockets.
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(force_close=True), trust_env=False
+        )
+
+    @property
+    def url(self) -> str:
+        return self._locator.address.url
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    # Conversations
+
+    async def create_conversation(self, **fields: Any) -> str:
+        body = {name: value for name, value in fields.items() if value is not None}
+        return (await self._call("POST", "/api/conversations", ConversationView, body)).id
+
+    async def list_conversations(
+        self, limit: int = 50, before: str | None = None
+    ) -> tuple[list[ConversationView], str | None]:
+        query = {"limit": str(limit)} | ({"before": before} if before else {})
+        page = await self._call("GET", "/api/conversations", _Page, query=query)
+        return page.data, page.next
+
+    async def all_conversations(self) -> AsyncIterator[ConversationView]:
+        before: str | None = None
+        while True:
+            page, before = await self.list_conversations(100, before)
+            for conversation in page:
+                yield conversation
+            if before is None:
+                return
+
+    async def conversation(self, conversation_id: str) -> ConversationView:
+        return await self._call("GET", f"/api/conversations/{conversation_id}", ConversationView)
+
+    async def find_conversation(self, reference: str) -> ConversationView:
+        """A conversation by its id, by the end of its id, by a word of its title, or `last`."""
+        if reference == "last":
+            page, _ = await self.list_conversations(1)
+            if not page:
+                raise NotFound("there is no conversation yet", hint="candide ask 'a question' begins one")
+            return await self.conversation(page[0].id)
+        try:
+            return await self.conversation(reference)
+        except NotFound:
+            pass
+        found = [
+            c
+            async for c in self.all_conversations()
+            if c.id.endswith(reference) or reference.casefold() in c.title.casefold()
+        ]
+        if not found:
+            raise NotFound(
+                f"no conversation '{reference}', by id or title", hint="candide conversations list shows them"
+            )
+        exact = [c for c in found if c.id.endswith(reference) or c.title.casefold() == reference.casefold()]
+        if len(found) > 1 and len(exact) != 1:
+            raise BadRequest(
+                f"'{reference}' fits {len(found)} conversations",
+                hint="give the id: candide conversations list shows them",
+            )
+        return await self.conversation((exact or found)[0].id)
+
+    async def change_conversation(self, conversation_id: str, **fields: Any) -> None:
+        await self._call("PATCH", f"/api/conversations/{conversation_id}", dict[str, Any], fields)
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        await self._call("DELETE", f"/api/conversations/{conversation_id}", Any)
+
+    async def restore_conversation(self, conversation_id: str) -> None:
+        await self._call("POST", f"/api/conversations/{conversation_id}/restore", Any, {})
+
+    async def search(self, query: str, limit: int = 20) -> list[SearchHit]:
+        return (await self._call("GET", "/api/search", _Hits, query={"q": query, "limit": str(limit)})).data
+
+    async def export_conversation(self, conversation_id: str, form: str) -> bytes:
+        """One conversation as the server writes it; `form` is `json` or `markdown`."""
+        return await self._fetch(
+            "GET", f"/api/conversations/{conversation_id}/export", query={"format": form}
+        )
+
+    async def import_document(self, document: bytes) -> dict[str, Any]:
+        return await self._call("POST", "/api/import", dict[str, Any], msgspec.Raw(document))
+
+    # Turns
+
+    async def begin_turn(self, conversation_id: str, **fields: Any) -> TurnView:
+        """Ask; a key makes it the same question however often the connection drops."""
+        key = {"Idempotency-Key": new_id("key")}
+        path = f"/api/conversations/{conversation_id}/turns"
+        return await self._call("POST", path, TurnView, fields, headers=key)
+
+    async def stop_turn(self, turn_id: str) -> None:
+        await self._call("POST", f"/api/turns/{turn_id}/stop", Any, {})
+
+    async def turn_events(self, turn_id: str) -> AsyncIterator[TurnEvent]:
+        """Every event of a turn from its first to its last, each once, across lost connections."""
+        seen = 0
+        while True:
+            try:
+                async with self._session.get(
+                    f"{self.url}/api/turns/{turn_id}/events",
+                    headers=self._headers() | {"Last-Event-ID": str(seen)},
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S),
+                ) as response:
+                    if response.status >= 400:
+                        raise _error_from(response.status, await response.read(), response.headers)
+                    async for number, data in _read_events(response):
+                        if number <= seen:
+                            continue
+                        seen = number
+                        try:
+                            event = decode_event(data)
+                        except msgspec.ValidationError:
+                            continue  # a kind that a newer server knows
+                        yield event
+                        if isinstance(event, FINAL_EVENTS):
+                            return
+            except (aiohttp.ClientError, ConnectionError, TimeoutError):
+                pass
+            except EngineUnavailable:
+                pass  # a server that starts or stops answers so
+            await self._locator.recover()
+
+    # Models and the server itself
+
+    async def models(self) -> list[ModelView]:
+        return (await self._call("GET", "/api/models", _Models)).data
+
+    async def is_ready(self) -> bool:
+        """Whether a model can answer now."""
+        try:
+            await self._fetch("GET", "/ready")
+        except CandideError:
+            return False
+        return True
+
+    # Plumbing
+
+    def _headers(self) -> dict[str, str]:
+        key = self._locator.address.api_key
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        shape: type[T],
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        data = await self._fetch(method, path, body, query=query, headers=headers)
+        try:
+            return msgspec.json.decode(data or b"null", type=shape)
+        except msgspec.DecodeError as error:
+            raise CandideError(
+                f"{self.url}{path} answered with something else than Candide does: {error}",
+                hint="is another program, or another version, listening there? candide doctor tells",
+            ) from error
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        data = None if body is None else msgspec.json.encode(body)
+        for attempt in range(4):
+            try:
+                async with self._session.request(
+                    method,
+                    self.url + path,
+                    data=data,
+                    params=query,
+                    headers=self._headers() | {"Content-Type": "application/json"} | dict(headers or {}),
+                ) as response:
+                    content = await response.read()
+                    if response.status >= 400:
+                        raise _error_from(response.status, content, response.headers)
+                    return content
+            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                if attempt == 3:
+                    raise EngineUnavailable(f"{self.url} does not answer: {error}") from error
+                await self._locator.recover()
+        raise AssertionError("unreachable")
+
+
+def _error_from(status: int, content: bytes, headers: Mapping[str, str]) -> CandideError:
+    try:
+        error = msgspec.json.decode(content, type=_ErrorFrame).error
+    except msgspec.DecodeError:
+        error = _ErrorBody(message=f"the server answered {status}: {content[:200].decode(errors='replace')}")
+    message, hint, code = error.message, error.hint, error.code
+    if status in (401, 403):
+        return NotAllowed(message, status=status, hint=hint, code=code)
+    if status == 404:
+        return NotFound(message, param=error.param, hint=hint, code=code)
+    if status == 409:
+        return Conflict(message, hint=hint, code=code)
+    if status == 413:
+        return TooLarge(message, hint=hint, code=code)
+    if status == 429:
+        try:
+            retry_after = float(headers.get("Retry-After", "1"))
+        except ValueError:
+            retry_after = 1.0
+        return EngineOverloaded(message, retry_after=retry_after, hint=hint)
+    if status < 500:
+        return BadRequest(message, param=error.param, hint=hint, code=code)
+    if status == 503:
+        return EngineUnavailable(message, hint=hint, code=code)
+    if status in (502, 504):
+        return EngineError(message, hint=hint, code=code)
+    return CandideError(message, hint=hint, code=code)
+
+
+async def _read_events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int, bytes]]:
+    """The (id, data) of each event of an SSE stream, as the HTML standard's section 9.2 frames them."""
+    pending = b""
+    number, data = 0, list[bytes]()
+    async for chunk in response.content.iter_any():
+        *lines, pending = (pending + chunk).split(b"\n")
+        for raw in lines:
+            line = raw.rstrip(b"\r")
+            if not line:
+                if data:
+                    yield number, b"\n".join(data)
+                data = []
+                continue
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"id" and value.isdigit():
+                number = int(value)
+            elif name == b"data":
+                data.append(value)

@@ -1,0 +1,135 @@
+"""Where the terminal finds a server: the one that runs on this home, or its own.
+
+`candide serve` writes its address to `run/server.json` under the home. When a server answers there
+the terminal talks to it; when none does, the very same server is started inside this process, on
+a free loopback port that is told to no one, and stopped at the end. What follows is one code path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+
+from candide.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from candide.cli.client import Client
+    from candide.cli.own_server import OwnServer
+    from candide.settings import Settings
+
+RESTART_PATIENCE_S = 10.0
+"""How long a server that went away is waited for before this process serves itself."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    url: str
+    pid: int = 0
+    api_key: str = ""
+
+
+def read_address(run_dir: Path) -> Address | None:
+    """The address that a server left under the home; it may be dead by now."""
+    try:
+        return msgspec.json.decode((run_dir / "server.json").read_bytes(), type=Address)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+async def answers(address: Address, timeout_s: float = 2.0) -> bool:
+    """Whether a server accepts requests at the address."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{address.url}/health") as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return False
+
+
+class Connection:
+    """The server in use; finds one again after it was lost."""
+
+    def __init__(self, settings: Settings, *, alone: bool) -> None:
+        self._settings = settings
+        self._alone = alone
+        self._address: Address | None = None
+        self._own: OwnServer | None = None
+
+    @property
+    def address(self) -> Address:
+        assert self._address is not None, "open the connection first"
+        return self._address
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the server lives in this process."""
+        return self._own is not None
+
+    async def open(self) -> None:
+        if not self._alone and (running := await self._find_running()) is not None:
+            self._address = running
+        else:
+            await self._serve_here()
+
+    async def recover(self) -> None:
+        """Return once a server answers: the same, the one started in its place, or one's own."""
+        if self._own is not None:
+            await asyncio.sleep(0.2)
+            if not await answers(self.address):
+                raise EngineUnavailable(
+                    "the server inside this process no longer answers",
+                    hint=f"its log is {self._own.log_path}",
+                )
+            return
+        deadline = time.monotonic() + RESTART_PATIENCE_S
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            if (running := await self._find_running()) is not None:
+                self._address = running
+                return
+        await self._serve_here()
+
+    async def close(self) -> None:
+        if self._own is not None:
+            own, self._own = self._own, None
+            await own.stop()
+
+    async def _find_running(self) -> Address | None:
+        address = read_address(self._settings.run_dir)
+        if address is None or not await answers(address):
+            return None
+        if not address.api_key and self._settings.api_key:
+            return msgspec.structs.replace(address, api_key=self._settings.api_key)
+        return address
+
+    async def _serve_here(self) -> None:
+        from candide.cli.own_server import OwnServer
+
+        own = OwnServer(dataclasses.replace(self._settings, host="127.0.0.1", api_key=""))
+        await own.start()
+        self._own, self._address = own, Address(own.url)
+
+
+@asynccontextmanager
+async def connect(settings: Settings, *, alone: bool = False) -> AsyncIterator[Client]:
+    """A client of the running server, or of one's own; `alone` does not look for a running one."""
+    from candide.cli.client import Client
+
+    connection = Connection(settings, alone=alone)
+    await connection.open()
+    client = Client(connection)
+    try:
+        yield client
+    finally:
+        await client.close()
+        await connection.close()

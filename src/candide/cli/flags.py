@@ -1,0 +1,69 @@
+"""Flags made from the settings, so that each option is named, typed and explained once."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Optional, get_type_hints
+
+import typer
+
+from candide.settings import Settings, options
+
+NOT_FLAGS = frozenset({"home"})
+"""`--home` stands before the command, for all of them."""
+
+
+def flag_names(setting: dataclasses.Field[Any]) -> list[str]:
+    """How a setting is written as a flag: `engine_urls` is `--engine-url`, given as often as needed."""
+    name = setting.name.replace("_", "-")
+    default: object = setting.default
+    if isinstance(default, tuple):
+        name = name.removesuffix("s")
+    if isinstance(default, bool):
+        return [f"--{name}/--no-{name}"]
+    return [f"--{name}"]
+
+
+def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each setting; it gets those that were used as `flags`."""
+    hints = get_type_hints(Settings)
+    names = [setting.name for setting in options() if setting.name not in NOT_FLAGS]
+
+    def wrapper(**arguments: Any) -> None:
+        flags = {
+            name: arguments.pop(name) or None if arguments[name] == [] else arguments.pop(name)
+            for name in names
+        }
+        command(**arguments, flags=flags)
+
+    own = inspect.signature(command, eval_str=True).parameters
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values() if p.name != "flags"]
+    for setting in options():
+        if setting.name in NOT_FLAGS:
+            continue
+        kind = hints[setting.name]
+        kind = list[str] if kind == tuple[str, ...] else kind
+        option = typer.Option(*flag_names(setting), help=_flag_help(setting), show_default=False)
+        parameters.append(
+            inspect.Parameter(
+                setting.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[Optional[kind], option],  # noqa: UP045 - made at run time
+            )
+        )
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+def _flag_help(setting: dataclasses.Field[Any]) -> str:
+    help_text: str = setting.metadata["help"]
+    default: object = setting.default
+    if default in ("", 0, ()) or isinstance(default, bool):
+        return help_text
+    return f"{help_text} [default: {default}]"

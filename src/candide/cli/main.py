@@ -1,0 +1,247 @@
+"""The `candide` command: what it is asked, and how its errors end.
+
+Only names and help live here; what a command needs is imported when it is called, so that
+`candide --help` costs little. Exit codes: 0 done, 1 an engine or the setup failed, 2 the caller
+made a mistake, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from candide.cli import conversations, engine, models
+from candide.cli.flags import with_settings_flags
+from candide.cli.invocation import Invocation, debugging, invocation, run
+
+app = typer.Typer(
+    name="candide",
+    # Without markup the help is plain text, and the library that would draw it is not loaded.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(conversations.app, name="conversations")
+app.add_typer(models.app, name="models")
+app.add_typer(engine.app, name="engine")
+
+ModelFlag = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model to answer with; candide models list shows them.")
+]
+EngineFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-url",
+        help="Answer through this OpenAI-compatible server, and through no Candide that is running.",
+    ),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.callback(invoke_without_command=True)
+def candide(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder under which everything that Candide keeps lies; also CANDIDE_HOME."),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show errors with their traceback; also CANDIDE_DEBUG=1.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A ChatGPT that its users own. Without a command: chat."""
+    ctx.obj = Invocation(home)
+    if debug:
+        os.environ["CANDIDE_DEBUG"] = "1"
+    if version:
+        from candide import __version__
+
+        typer.echo(f"candide {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        chat(ctx)
+
+
+@app.command()
+def chat(
+    ctx: typer.Context,
+    conversation: Annotated[
+        str | None, typer.Argument(help="Conversation to go on with, by id or title; the last one if none.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", "-n", help="Begin a new conversation.")] = False,
+    model: ModelFlag = None,
+    engine_url: EngineFlag = None,
+) -> None:
+    """Talk in the terminal; goes on with the last conversation."""
+    from candide.cli.chat import chat as hold_chat
+
+    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    run(
+        hold_chat(
+            _with_model_file(settings, model),
+            new=new,
+            reference=conversation,
+            model=model,
+            alone=bool(engine_url),
+        )
+    )
+
+
+@app.command()
+def ask(
+    ctx: typer.Context,
+    question: Annotated[
+        list[str] | None, typer.Argument(help="The question; text on standard input is put under it.")
+    ] = None,
+    model: ModelFlag = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option("--conversation", "-c", help="Ask in this conversation: an id, a title, or 'last'."),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
+    as_json: JsonFlag = False,
+    engine_url: EngineFlag = None,
+) -> None:
+    """Ask one question and print the answer."""
+    from candide.cli.ask import ask as ask_question
+    from candide.cli.ask import read_question
+
+    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    code = run(
+        ask_question(
+            _with_model_file(settings, model),
+            read_question(question or []),
+            model=model,
+            reference=conversation,
+            system=system,
+            as_json=as_json,
+            alone=bool(engine_url),
+        )
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+@with_settings_flags
+def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
+    """Serve Candide's API under /api and OpenAI's under /v1."""
+    from candide.server.run import serve as serve_forever
+
+    serve_forever(invocation(ctx).settings(**flags))
+
+
+@app.command()
+def settings(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Show every setting, its value and where it comes from."""
+    from candide.cli.settings import show_settings
+
+    show_settings(invocation(ctx).settings(), as_json=as_json)
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Check machine and installation, and say what to do."""
+    from candide.cli.doctor import examine
+
+    raise typer.Exit(run(examine(invocation(ctx).settings(), as_json=as_json)))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    conversation: Annotated[
+        str | None, typer.Argument(help="Conversation, by id or title, or 'last'.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Export every conversation.")] = False,
+    form: Annotated[
+        Literal["json", "markdown"],
+        typer.Option(
+            "--format", "-f", help="json holds everything and can be imported; markdown is to be read."
+        ),
+    ] = "json",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none.")
+    ] = None,
+) -> None:
+    """Write conversations out in an open format."""
+    from candide.cli.transfer import export_conversations
+
+    run(export_conversations(invocation(ctx).settings(), conversation, everything, form, output))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(help="A file that `candide export` wrote; - is standard input.")],
+) -> None:
+    """Read exported conversations; those already here stay."""
+    from candide.cli.transfer import import_conversations
+
+    run(import_conversations(invocation(ctx).settings(), file))
+
+
+@app.command()
+def bench(
+    ctx: typer.Context,
+    model: ModelFlag = None,
+    prompt_tokens: Annotated[int, typer.Option(min=16, help="Length of the prompt, roughly.")] = 512,
+    answer_tokens: Annotated[int, typer.Option(min=8, help="Length of the answer.")] = 128,
+    runs: Annotated[int, typer.Option(min=1, help="How often each is measured; the median counts.")] = 3,
+    as_json: JsonFlag = False,
+    engine_url: EngineFlag = None,
+) -> None:
+    """Measure the engine, asked directly and through Candide."""
+    from candide.cli.bench import measure
+
+    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    run(
+        measure(
+            _with_model_file(settings, model),
+            model=model,
+            prompt_tokens=prompt_tokens,
+            answer_tokens=answer_tokens,
+            runs=runs,
+            as_json=as_json,
+            alone=bool(engine_url),
+        )
+    )
+
+
+def _with_model_file(settings: Any, model: str | None) -> Any:
+    """Settings under which a server of one's own serves the model that is asked for."""
+    if model is None or settings.model:
+        return settings
+    import dataclasses
+
+    return dataclasses.replace(settings, model=model) if not settings.engine_urls else settings
+
+
+def main() -> None:
+    """Run the command; every error ends here, as a message and an exit code."""
+    from candide.errors import CallerError, CandideError
+
+    try:
+        app()
+    except CandideError as error:
+        if debugging():
+            raise
+        from candide.cli.output import print_error
+
+        print_error(error)
+        sys.exit(2 if isinstance(error, CallerError) else 1)
+    except Exception as error:
+        if debugging():
+            raise
+        from candide.cli.output import print_error
+
+        print_error(
+            CandideError(
+                f"{type(error).__name__}: {error}", hint="candide --debug … shows where; please report it"
+            )
+        )
+        sys.exit(1)

@@ -1,0 +1,92 @@
+"""What every command shows alike: data goes to standard output, all the rest to standard error."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from candide.errors import CandideError
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain_text(text: str) -> str:
+    """The text without anything that a terminal would obey instead of showing."""
+    return _CONTROL.sub("", text)
+
+
+def print_error(error: CandideError) -> None:
+    """The message and the next step."""
+    _print_aside("error:", "\x1b[1;31m", error.message)
+    if error.hint:
+        _print_aside("hint:", "\x1b[1m", error.hint)
+
+
+def print_warning(text: str) -> None:
+    _print_aside("warning:", "\x1b[1;33m", text)
+
+
+def print_note(text: str) -> None:
+    """A remark that is not data."""
+    text = plain_text(text)
+    sys.stderr.write(f"\x1b[2m{text}\x1b[0m\n" if _is_styled() else f"{text}\n")
+    sys.stderr.flush()
+
+
+def _print_aside(label: str, style: str, text: str) -> None:
+    sys.stdout.flush()
+    label = f"{style}{label}\x1b[0m" if _is_styled() else label
+    sys.stderr.write(f"{label} {plain_text(text)}\n")
+    sys.stderr.flush()
+
+
+def _is_styled() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output; laid out for reading when someone reads it."""
+    import msgspec
+
+    encoded = msgspec.json.encode(data)
+    if sys.stdout.isatty():
+        encoded = msgspec.json.format(encoded, indent=2)
+    sys.stdout.write(encoded.decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: aligned on a terminal, separated by tabs in a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            sys.stdout.write("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row) + "\n")
+        sys.stdout.flush()
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain_text(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def ago(moment: float) -> str:
+    """How long ago a moment was, in words: `3 minutes ago`."""
+    seconds = max(0.0, time.time() - moment)
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            if unit == "day" and count > 30:
+                return datetime.fromtimestamp(moment).astimezone().date().isoformat()
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"

@@ -1,0 +1,75 @@
+"""The server of a terminal that found none running: the same application, inside this process.
+
+It listens on a free loopback port and leaves no address behind, so no one else comes to depend on
+it; its log goes to `logs/cli.log`, never between the lines of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import logging.handlers
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+
+from candide.errors import StoreError
+from candide.settings import Settings
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that leaves the signals to the terminal: Ctrl-C stops an answer, not the server."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class OwnServer:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.url = ""
+        self.log_path: Path = settings.logs_dir / "cli.log"
+        self._server: _QuietServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once requests are accepted; raises SetupError when the home or a setting forbids it."""
+        from candide.compose import compose
+        from candide.server.app import create_app
+
+        self._open_log()
+        listener = socket.create_server(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._services = await compose(dataclasses.replace(self._settings, port=port))
+        app = create_app(self._services)
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        self._server = _QuietServer(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            if self._serving.done():
+                self._serving.result()
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._serving], timeout=5)
+            await self._services.close()
+
+    def _open_log(self) -> None:
+        try:
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.handlers.RotatingFileHandler(self.log_path, maxBytes=4_000_000, backupCount=1)
+        except OSError as error:
+            raise StoreError(
+                f"'{self.log_path}' cannot be written: {error.strerror}",
+                hint="choose another home with --home or CANDIDE_HOME",
+            ) from error
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=self._settings.log_level.upper(), handlers=[handler], force=True)
