@@ -188,7 +188,7 @@ def _parse_web_file(text: str) -> Source:
             hint="open its Files tab, choose a .gguf file and write hf:OWNER/REPO/FILE.gguf",
         )
     _refuse_other_formats(text, url.path)
-    return WebFile(text)
+    return WebFile(quote(text, safe="/:?#[]@!$&'()*+,;=%~"))
 
 
 def _parse_package_file(text: str, rest: str) -> PackageFile:
