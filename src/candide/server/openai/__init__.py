@@ -1,0 +1,38 @@
+"""OpenAI's API under `/v1`: requests checked at the door, engines behind it, errors in its shape."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from candide.engine.routes import Routes
+from candide.errors import NotFound
+from candide.server.openai.chat import build_chat_router
+from candide.server.openai.errors import OpenAIRoute
+from candide.server.openai.models import build_models_router
+
+
+class OpenAIServices(Protocol):
+    """What this API needs of the server's services."""
+
+    @property
+    def routes(self) -> Routes: ...
+
+
+def build_router(services: OpenAIServices) -> APIRouter:
+    """Everything under `/v1`, what is not there included."""
+    router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=OpenAIRoute)
+    router.include_router(build_chat_router(services.routes))
+    router.include_router(build_models_router(services.routes))
+
+    @router.api_route(
+        "/{path:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+    )
+    async def refuse_unknown_path(path: str, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        raise NotFound(f"unknown request URL: {request.method} /v1/{path}", code="unknown_url")
+
+    return router

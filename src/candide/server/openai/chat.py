@@ -1,0 +1,67 @@
+"""`POST /v1/chat/completions`: stateless; a client that goes away ends the answer."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from candide.engine.routes import Routes
+from candide.errors import EngineBroke
+from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
+from candide.server.openai.streams import (
+    ClientGone,
+    EventStream,
+    open_stream,
+    while_connected,
+    write_frames,
+)
+from candide.server.openai.wire import ChatRequest
+
+PATH = "/chat/completions"
+CLIENT_GONE_STATUS = 499  # as nginx writes it; nobody receives it
+
+
+def build_chat_router(routes: Routes) -> APIRouter:
+    router = APIRouter(route_class=OpenAIRoute)
+
+    @router.post(PATH, summary="Create a chat completion", responses=ERROR_REPLIES)
+    async def create_chat_completion(body: ChatRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        asked = prepare_chat(body)
+        try:
+            if body.stream:
+                stream = await while_connected(
+                    request, open_stream(lambda: routes.open_chat(body.model, asked))
+                )
+                return EventStream(write_frames(stream, body.model), stream.aclose)
+            reply = await while_connected(request, routes.post(body.model, PATH, asked))
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE_STATUS)
+        return Response(msgspec.json.encode(check_reply(reply, body.model)), media_type="application/json")
+
+    return router
+
+
+def prepare_chat(body: ChatRequest) -> dict[str, Any]:
+    """The request as engines get it, without what means nothing to them."""
+    asked = body.body()
+    for name in ("model", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"):
+        asked.pop(name, None)
+    if not asked.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            asked.pop(name, None)
+    return asked
+
+
+def check_reply(reply: dict[str, Any], model: str) -> dict[str, Any]:
+    """A whole answer under the name that the caller knows the model by."""
+    choices: Any = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise EngineBroke("the engine's reply holds no answer")
+    for choice in cast("list[Any]", choices):
+        if not isinstance(choice, dict):
+            raise EngineBroke("the engine's reply holds no answer")
+    reply["model"] = model
+    return reply

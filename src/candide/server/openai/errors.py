@@ -1,0 +1,188 @@
+"""Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
+
+Everything that goes wrong under `/v1` leaves through here, as a status and a body, or, once an
+answer has begun, as a frame of its stream.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from candide.domain.ids import new_id
+from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
+
+log = logging.getLogger(__name__)
+
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(BaseModel):
+    """What every refused request is answered with."""
+
+    error: ErrorDetail
+
+
+ERROR_REPLIES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorReply, "description": "A parameter is wrong; `param` names it."},
+    404: {"model": ErrorReply, "description": "There is no such model or object."},
+    429: {"model": ErrorReply, "description": "The engine is overloaded; `Retry-After` says for how long."},
+    503: {"model": ErrorReply, "description": "No engine can answer now."},
+}
+
+
+def error_detail(error: CandideError) -> dict[str, Any]:
+    """The members of OpenAI's error object."""
+    kind = TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+    message = f"{error.message} ({error.hint})" if error.hint else error.message
+    param = error.param if isinstance(error, (BadRequest, NotFound)) else None
+    code = "rate_limit_exceeded" if isinstance(error, EngineOverloaded) else error.code
+    return {"message": message, "type": kind, "param": param, "code": code}
+
+
+def error_headers(error: CandideError) -> dict[str, str]:
+    if isinstance(error, EngineOverloaded):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+
+
+def error_response(error: CandideError) -> Response:
+    return Response(
+        msgspec.json.encode({"error": error_detail(error)}),
+        status_code=error.status,
+        headers=error_headers(error),
+        media_type="application/json",
+    )
+
+
+def error_frame(error: CandideError) -> bytes:
+    """The server-sent event that ends a stream which cannot go on."""
+    return b"data: " + msgspec.json.encode({"error": error_detail(error)}) + b"\n\n"
+
+
+def hide_bug(error: Exception) -> CandideError:
+    """Log a bug of our own under an id, and say only that id."""
+    number = new_id("err")
+    log.error("%s: a request failed", number, exc_info=error)
+    return CandideError(f"internal error {number}", hint="the server's log tells more", code="internal_error")
+
+
+class OpenAIRoute(APIRoute):
+    """A route that reads strict JSON and whose failures have OpenAI's shape."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_in_shape(request: Request) -> Response:
+            try:
+                return await handle(StrictRequest(request.scope, request.receive))
+            except CandideError as error:
+                return error_response(error)
+            except RequestValidationError as error:
+                return error_response(explain_validation(error.errors(), error.body))
+            except HTTPException as error:
+                return error_response(CandideError(str(error.detail)))
+            except Exception as error:  # noqa: BLE001 - the last resort, where a bug gets its id
+                return error_response(hide_bug(error))
+
+        return handle_in_shape
+
+
+class StrictRequest(Request):
+    """A request whose JSON has no NaN, no lone surrogates and no bottomless nesting (RFC 8259, RFC 7493)."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            try:
+                self._json = msgspec.json.decode(body)
+            except (ValueError, RecursionError) as error:
+                raise json.JSONDecodeError(str(error), "", 0) from error
+        return self._json
+
+
+def explain_validation(errors: Sequence[Any], body: Any) -> BadRequest:
+    """Make one error of what pydantic found: the one that lies deepest in the body.
+
+    Of a union's members, the one that the caller meant is the one that got furthest.
+    """
+    found = [(_locate(error, body), error) for error in errors]
+    path, error = max(found, key=lambda pair: len(pair[0]))
+    param = _spell(path) or None
+    kind: str = error["type"]
+    if kind == "json_invalid":
+        reason = _context(error).get("error", "")
+        return BadRequest(f"the body of the request is not valid JSON: {reason}", code="invalid_json")
+    if kind == "missing":
+        if not param:
+            return BadRequest("the request has no body", hint="send JSON with Content-Type: application/json")
+        return BadRequest(
+            f"missing required parameter: '{param}'", param=param, code="missing_required_parameter"
+        )
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error.get("input")
+    if isinstance(given, (str, int, float, bool)) or given is None:
+        message += f", got {_shorten(given)}"
+    return BadRequest(
+        f"invalid '{param}': {message}" if param else message, param=param, code="invalid_value"
+    )
+
+
+def _locate(error: Any, body: Any) -> list[str | int]:
+    """The error's place in the body, without the names that pydantic gives to members of unions."""
+    location: list[str | int] = [part for part in error["loc"] if part != "body"]
+    path: list[str | int] = []
+    here = body
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(here, dict) and part in here:
+            path.append(part)
+            here = cast("dict[Any, Any]", here)[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(cast("list[Any]", here)):
+            path.append(part)
+            here = cast("list[Any]", here)[part]
+        elif last and error["type"] == "missing":
+            path.append(part)
+    if error["type"].startswith("union_tag") and (name := _context(error).get("discriminator")):
+        path.append(str(name).strip("'"))
+    return path
+
+
+def _context(error: Any) -> dict[str, Any]:
+    return error.get("ctx") or {}
+
+
+def _spell(path: Sequence[str | int]) -> str:
+    """A path as OpenAI writes it: `messages[0].content`."""
+    spelled = ""
+    for part in path:
+        spelled += f"[{part}]" if isinstance(part, int) else f".{part}" if spelled else part
+    return spelled
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,223 @@
+"""Answers on their way to the client: server-sent events, and what a client that goes away ends.
+
+A stream's frames are the engine's own bytes, checked and not rebuilt: a token costs microseconds.
+A failure after the first byte becomes an error frame, and the stream ends without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from candide.domain.engines import ChatStream
+from candide.errors import CandideError, EngineBroke
+from candide.server.openai.errors import error_frame, hide_bug
+
+T = TypeVar("T")
+
+# The frame with which most engines open a stream, long before their first word.
+_ONLY_ROLE = re.compile(rb'"delta":\s*\{\s*"role":\s*"assistant"(,\s*"content":\s*(""|null))?\s*\}')
+
+DONE = b"data: [DONE]\n\n"
+
+
+class FrameDelta(msgspec.Struct, gc=False):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: msgspec.Raw | None = None
+
+
+class FrameChoice(msgspec.Struct, gc=False):
+    delta: FrameDelta
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class ChatFrame(msgspec.Struct, gc=False):
+    """The part of a `chat.completion.chunk` that must be right for clients to understand it."""
+
+    choices: list[FrameChoice]
+    model: str = ""
+
+
+class TextChoice(msgspec.Struct, gc=False):
+    text: str
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class TextFrame(msgspec.Struct, gc=False):
+    """The same of a `text_completion`."""
+
+    choices: list[TextChoice]
+    model: str = ""
+
+
+decode_chat_frame = msgspec.json.Decoder(ChatFrame).decode
+decode_text_frame = msgspec.json.Decoder(TextFrame).decode
+
+
+class ClientGone(Exception):
+    """The client went away before it was answered."""
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and cancel it at once when the client goes away; then raises ClientGone."""
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_wait_for_disconnect(request.receive))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone
+    finally:
+        watcher.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, CandideError):
+                await task
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def open_stream(open_chat: Callable[[], Awaitable[ChatStream]]) -> OpenStream:
+    """Open a stream and wait until the engine says something, so that an early failure still gets its status.
+
+    An engine that breaks off before that is given up for the next one, once.
+    """
+    stream = await open_chat()
+    try:
+        return await _read_first(stream)
+    except EngineBroke:
+        return await _read_first(await open_chat())
+
+
+async def _read_first(stream: ChatStream) -> OpenStream:
+    frames = aiter(stream)
+    first: list[bytes] = []
+    try:
+        async for batch in frames:
+            first += batch
+            if not all(_ONLY_ROLE.search(payload) for payload in batch):
+                break
+    except BaseException:
+        await stream.aclose()
+        raise
+    return OpenStream(stream, first, frames)
+
+
+class OpenStream:
+    """A stream whose first batch is there."""
+
+    def __init__(self, stream: ChatStream, first: list[bytes], rest: AsyncIterator[list[bytes]]) -> None:
+        self._stream = stream
+        self._first = first
+        self._rest = rest
+
+    async def __aiter__(self) -> AsyncGenerator[list[bytes]]:
+        if self._first:
+            yield self._first
+        async for batch in self._rest:
+            yield batch
+
+    @property
+    def engine(self) -> str:
+        return self._stream.engine
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def write_frames(
+    stream: OpenStream, model: str, decode: Callable[[bytes], ChatFrame | TextFrame] = decode_chat_frame
+) -> AsyncIterator[bytes]:
+    """An engine's frames as server-sent events, one write a batch, ending in `[DONE]`.
+
+    Raises EngineBroke for a frame that is not of the protocol; the good ones before it are written.
+    """
+    async for batch in stream:
+        for position, payload in enumerate(batch):
+            try:
+                frame = decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if position:
+                    yield _join(batch[:position])
+                raise EngineBroke(f"engine '{stream.engine}' sent a malformed frame: {error}") from error
+            if frame.model != model:
+                batch[position] = rename_model(payload, model)
+            elif b"\n" in payload:  # insignificant white space, which would end an event's line
+                batch[position] = payload.replace(b"\n", b" ")
+        yield _join(batch)
+    yield DONE
+
+
+def _join(batch: list[bytes]) -> bytes:
+    return b"data: " + b"\n\ndata: ".join(batch) + b"\n\n"
+
+
+def rename_model(payload: bytes, model: str) -> bytes:
+    """The frame under the name that the caller knows the model by."""
+    return msgspec.json.encode({**msgspec.json.decode(payload, type=dict[str, Any]), "model": model})
+
+
+class EventStream(Response):
+    """Server-sent events; `source` is closed at the end, and at once when the client goes away.
+
+    It does what Starlette's StreamingResponse does with fewer steps for each write, and it watches
+    the connection while it waits for the engine, not only when it writes.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        writes: AsyncIterator[bytes],
+        aclose: Callable[[], Awaitable[None]],
+        make_error_frame: Callable[[CandideError], bytes] = error_frame,
+    ) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._writes = writes
+        self._aclose = aclose
+        self._make_error_frame = make_error_frame
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = asyncio.ensure_future(self._write(send))
+        watcher = asyncio.ensure_future(_wait_for_disconnect(receive))
+        try:
+            await asyncio.wait((writer, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                writer.result()
+        finally:
+            watcher.cancel()
+            if not writer.done():
+                writer.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await writer
+            await self._aclose()
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async for data in self._writes:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            last = b""
+        except CandideError as error:
+            last = self._make_error_frame(error)
+        except OSError:  # the connection broke under a write
+            return
+        except Exception as error:  # noqa: BLE001 - the answer has begun: a bug ends it with a frame too
+            last = self._make_error_frame(hide_bug(error))
+        await send({"type": "http.response.body", "body": last, "more_body": False})
