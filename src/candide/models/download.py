@@ -249,7 +249,8 @@ class _Transfer:
         """The server has no bytes where the part ends: the part is whole, or it is of another file."""
         part = self._part
         total = _range_total(response.headers.get("Content-Range", ""))
-        if part.size and total == part.size and self._download.size in (None, total):
+        agreed = part.state.sha256 is not None or part.state.size in (None, total)
+        if part.size and total == part.size and agreed:
             return None, total
         self._restarts += 1
         if self._restarts > 1:
