@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -196,20 +196,45 @@ class LiveView:
 
 
 @contextlib.contextmanager
-def interrupts(handle: Callable[[], None]) -> Iterator[None]:
+def interrupts(handle: Callable[[], None]) -> Generator[None]:
     """Call `handle` for every Ctrl-C, where it would otherwise end the program."""
     loop = asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
     try:
         loop.add_signal_handler(signal.SIGINT, handle)
     except (NotImplementedError, RuntimeError):  # Windows
-        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(handle))
+
+        def from_any_thread(number: int, frame: object) -> None:
+            loop.call_soon_threadsafe(handle)
+
+        signal.signal(signal.SIGINT, from_any_thread)
     try:
         yield
     finally:
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def no_echo() -> Generator[None]:
+    """Keep what is typed during an answer out of its text; it waits for the next prompt."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = termios.tcgetattr(sys.stdin)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 async def follow(client: Client, turn_id: str, view: View) -> Answer:
@@ -231,7 +256,7 @@ async def follow(client: Client, turn_id: str, view: View) -> Answer:
             reader.cancel()
 
     try:
-        with interrupts(interrupt):
+        with interrupts(interrupt), no_echo():
             while not reader.done():
                 view.tick()
                 await asyncio.wait([reader], timeout=PAINT_EVERY_S)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from candide.settings import Settings
 
 
+TITLE_CHARS = 80
+
+
 def read_question(words: list[str]) -> str:
     """The question from the arguments, and under it the text on standard input; raises BadRequest."""
     question = " ".join(words)
@@ -51,8 +54,8 @@ async def ask(
     alone: bool,
 ) -> int:
     """Ask, show the answer, and return the exit code: 130 after Ctrl-C. Raises CandideError."""
-    async with connect(settings, alone=alone) as client:
-        conversation_id = await _choose_conversation(client, reference, model=model, system=system)
+    async with connect(settings, alone=alone, needs_model=True) as client:
+        conversation_id = await _choose_conversation(client, question, reference, model=model, system=system)
         fields: dict[str, Any] = {"text": question} | ({"model": model} if model else {})
         turn = await client.begin_turn(conversation_id, **fields)
         answer = await follow(client, turn.id, _choose_view(as_json))
@@ -66,10 +69,12 @@ async def ask(
 
 
 async def _choose_conversation(
-    client: Client, reference: str | None, *, model: str | None, system: str | None
+    client: Client, question: str, reference: str | None, *, model: str | None, system: str | None
 ) -> str:
     if reference is None:
-        return await client.create_conversation(model=model, system_prompt=system)
+        # Titled by its question: a program that asks a hundred must not pay for a hundred titles.
+        title = " ".join(question.split())[:TITLE_CHARS]
+        return await client.create_conversation(title=title, model=model, system_prompt=system)
     conversation = await client.find_conversation(reference)
     if system is not None:
         await client.change_conversation(conversation.id, system_prompt=system)

@@ -58,7 +58,7 @@ async def chat(
         raise BadRequest(
             "a chat needs a terminal", hint="candide ask takes a question as argument or on standard input"
         )
-    async with connect(settings, alone=alone) as client:
+    async with connect(settings, alone=alone, needs_model=True) as client:
         await Chat(client, settings.home, model).run(new=new, reference=reference)
 
 
@@ -78,7 +78,7 @@ class Chat:
             completer=self._completer,
             complete_while_typing=True,
             enable_open_in_editor=True,
-            prompt_continuation=lambda *_: HTML("<ansibrightblack>… </ansibrightblack>"),
+            prompt_continuation=HTML("<ansibrightblack>… </ansibrightblack>"),
         )
 
     async def run(self, *, new: bool, reference: str | None) -> None:

@@ -200,10 +200,10 @@ class Client:
         await self._call("PATCH", f"/api/conversations/{conversation_id}", dict[str, Any], fields)
 
     async def delete_conversation(self, conversation_id: str) -> None:
-        await self._call("DELETE", f"/api/conversations/{conversation_id}", Any)
+        await self._fetch("DELETE", f"/api/conversations/{conversation_id}")
 
     async def restore_conversation(self, conversation_id: str) -> None:
-        await self._call("POST", f"/api/conversations/{conversation_id}/restore", Any, {})
+        await self._fetch("POST", f"/api/conversations/{conversation_id}/restore", {})
 
     async def search(self, query: str, limit: int = 20) -> list[SearchHit]:
         return (await self._call("GET", "/api/search", _Hits, query={"q": query, "limit": str(limit)})).data
@@ -226,7 +226,7 @@ class Client:
         return await self._call("POST", path, TurnView, fields, headers=key)
 
     async def stop_turn(self, turn_id: str) -> None:
-        await self._call("POST", f"/api/turns/{turn_id}/stop", Any, {})
+        await self._fetch("POST", f"/api/turns/{turn_id}/stop", {})
 
     async def turn_events(self, turn_id: str) -> AsyncIterator[TurnEvent]:
         """Every event of a turn from its first to its last, each once, across lost connections."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +59,10 @@ async def answers(address: Address, timeout_s: float = 2.0) -> bool:
 class Connection:
     """The server in use; finds one again after it was lost."""
 
-    def __init__(self, settings: Settings, *, alone: bool) -> None:
+    def __init__(self, settings: Settings, *, alone: bool, needs_model: bool) -> None:
         self._settings = settings
         self._alone = alone
+        self._needs_model = needs_model
         self._address: Address | None = None
         self._own: OwnServer | None = None
 
@@ -114,21 +115,29 @@ class Connection:
 
     async def _serve_here(self) -> None:
         from candide.cli.own_server import OwnServer
+        from candide.cli.weights import prepare_weights
 
-        own = OwnServer(dataclasses.replace(self._settings, host="127.0.0.1", api_key=""))
+        settings = await prepare_weights(self._settings) if self._needs_model else self._settings
+        own = OwnServer(dataclasses.replace(settings, host="127.0.0.1", api_key=""))
         await own.start()
         self._own, self._address = own, Address(own.url)
 
 
 @asynccontextmanager
-async def connect(settings: Settings, *, alone: bool = False) -> AsyncIterator[Client]:
-    """A client of the running server, or of one's own; `alone` does not look for a running one."""
+async def connect(
+    settings: Settings, *, alone: bool = False, needs_model: bool = False
+) -> AsyncGenerator[Client]:
+    """A client of the running server, or of one's own.
+
+    `alone` does not look for a running one. A server of one's own is given a model, fetched first if
+    need be, only where the caller `needs_model`: reading old conversations must not download weights.
+    """
     from candide.cli.client import Client
 
-    connection = Connection(settings, alone=alone)
-    await connection.open()
+    connection = Connection(settings, alone=alone, needs_model=needs_model)
     client = Client(connection)
     try:
+        await connection.open()
         yield client
     finally:
         await client.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
@@ -32,10 +32,9 @@ def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     names = [setting.name for setting in options() if setting.name not in NOT_FLAGS]
 
     def wrapper(**arguments: Any) -> None:
-        flags = {
-            name: arguments.pop(name) or None if arguments[name] == [] else arguments.pop(name)
-            for name in names
-        }
+        used = {name: arguments.pop(name) for name in names}
+        # A list flag that was not used comes as an empty list, which is not a choice of nothing.
+        flags = {name: value for name, value in used.items() if value not in (None, [])}
         command(**arguments, flags=flags)
 
     own = inspect.signature(command, eval_str=True).parameters

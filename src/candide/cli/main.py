@@ -130,9 +130,10 @@ def ask(
 @with_settings_flags
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
     """Serve Candide's API under /api and OpenAI's under /v1."""
+    from candide.cli.weights import prepare_weights
     from candide.server.run import serve as serve_forever
 
-    serve_forever(invocation(ctx).settings(**flags))
+    serve_forever(run(prepare_weights(invocation(ctx).settings(**flags))))
 
 
 @app.command()

@@ -8,6 +8,7 @@ shown as it is written, and control characters, which could command the terminal
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import ClassVar
 
@@ -82,7 +83,7 @@ def split_finished(text: str) -> tuple[list[str], str]:
         return [], text
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     edges = [0, *starts[1:]]
-    blocks = ["".join(lines[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    blocks = ["".join(lines[a:b]) for a, b in itertools.pairwise(edges)]
     return blocks, "".join(lines[edges[-1] :])
 
 
@@ -112,7 +113,7 @@ class LiveLines:
             return
         first = max(same, len(self._lines) - (height - 1))
         up = len(self._lines) - first
-        out = [f"\x1b[{up}A\r"] if up else []
+        out = [f"\x1b[{up}A\r" if up else "\r"]
         out += [f"{line}\x1b[K\n" for line in lines[first:]]
         out.append("\x1b[J")
         self._write("".join(out))

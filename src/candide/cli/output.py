@@ -12,7 +12,6 @@ from typing import Any
 
 from candide.errors import CandideError
 
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

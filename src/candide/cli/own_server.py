@@ -25,7 +25,7 @@ class _QuietServer(uvicorn.Server):
     """A server that leaves the signals to the terminal: Ctrl-C stops an answer, not the server."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
+    def capture_signals(self) -> Generator[None]:
         yield
 
 
@@ -48,7 +48,15 @@ class OwnServer:
         self.url = f"http://127.0.0.1:{port}"
         self._services = await compose(dataclasses.replace(self._settings, port=port))
         app = create_app(self._services)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
         self._server = _QuietServer(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:
@@ -72,4 +80,6 @@ class OwnServer:
                 hint="choose another home with --home or CANDIDE_HOME",
             ) from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.basicConfig(level=self._settings.log_level.upper(), handlers=[handler], force=True)
