@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from candide.engine.client import EngineClient
 from candide.engine.routes import Routes
 from candide.engine.scripted import Script, ScriptedEngine
+from candide.server.failures import install_error_handlers
 from candide.server.openai import build_router
 
 
@@ -46,6 +47,7 @@ async def _serve(script: Script, ready: Future[Place], stop: asyncio.Event) -> N
         client = EngineClient("scripted", engine.url)
         routes = Routes([client])
         app = FastAPI(title="Candide")
+        install_error_handlers(app)
         app.include_router(build_router(SimpleNamespace(routes=routes)))
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)

@@ -8,6 +8,7 @@ A bug of our own is logged with its traceback under a number, and only the numbe
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,7 @@ def error_body(error: CandideError, status: int | None = None) -> dict[str, Any]
 def error_response(error: CandideError) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, EngineOverloaded):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
 
 

@@ -13,12 +13,12 @@ from candide.errors import EngineBroke
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
 from candide.server.openai.streams import (
     ClientGone,
-    EventStream,
     open_stream,
     while_connected,
     write_frames,
 )
 from candide.server.openai.wire import ChatRequest
+from candide.server.sse import EventStream
 
 PATH = "/chat/completions"
 CLIENT_GONE_STATUS = 499  # as nginx writes it; nobody receives it
@@ -35,7 +35,7 @@ def build_chat_router(routes: Routes) -> APIRouter:
                 stream = await while_connected(
                     request, open_stream(lambda: routes.open_chat(body.model, asked))
                 )
-                return EventStream(write_frames(stream, body.model), stream.aclose)
+                return EventStream(write_frames(stream, body.model))
             reply = await while_connected(request, routes.post(body.model, PATH, asked))
         except ClientGone:
             return Response(status_code=CLIENT_GONE_STATUS)

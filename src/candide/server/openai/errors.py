@@ -1,14 +1,11 @@
 """Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
-Everything that goes wrong under `/v1` leaves through here, as a status and a body, or, once an
-answer has begun, as a frame of its stream.
+`server/failures.py` writes them; here is which parameter is at fault, as the caller wrote it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import math
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
@@ -16,21 +13,10 @@ import msgspec
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from candide.domain.ids import new_id
-from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
-
-log = logging.getLogger(__name__)
-
-TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
+from candide.errors import BadRequest
 
 
 class ErrorDetail(BaseModel):
@@ -38,6 +24,7 @@ class ErrorDetail(BaseModel):
     type: str
     param: str | None
     code: str | None
+    hint: str | None = None
 
 
 class ErrorReply(BaseModel):
@@ -54,61 +41,19 @@ ERROR_REPLIES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def error_detail(error: CandideError) -> dict[str, Any]:
-    """The members of OpenAI's error object."""
-    kind = TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
-    message = f"{error.message} ({error.hint})" if error.hint else error.message
-    param = error.param if isinstance(error, (BadRequest, NotFound)) else None
-    code = "rate_limit_exceeded" if isinstance(error, EngineOverloaded) else error.code
-    return {"message": message, "type": kind, "param": param, "code": code}
-
-
-def error_headers(error: CandideError) -> dict[str, str]:
-    if isinstance(error, EngineOverloaded):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-
-
-def error_response(error: CandideError) -> Response:
-    return Response(
-        msgspec.json.encode({"error": error_detail(error)}),
-        status_code=error.status,
-        headers=error_headers(error),
-        media_type="application/json",
-    )
-
-
-def error_frame(error: CandideError) -> bytes:
-    """The server-sent event that ends a stream which cannot go on."""
-    return b"data: " + msgspec.json.encode({"error": error_detail(error)}) + b"\n\n"
-
-
-def hide_bug(error: Exception) -> CandideError:
-    """Log a bug of our own under an id, and say only that id."""
-    number = new_id("err")
-    log.error("%s: a request failed", number, exc_info=error)
-    return CandideError(f"internal error {number}", hint="the server's log tells more", code="internal_error")
-
-
 class OpenAIRoute(APIRoute):
-    """A route that reads strict JSON and whose failures have OpenAI's shape."""
+    """A route that reads strict JSON and names the parameter that is wrong in it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def handle_in_shape(request: Request) -> Response:
+        async def handle_strictly(request: Request) -> Response:
             try:
                 return await handle(StrictRequest(request.scope, request.receive))
-            except CandideError as error:
-                return error_response(error)
             except RequestValidationError as error:
-                return error_response(explain_validation(error.errors(), error.body))
-            except HTTPException as error:
-                return error_response(CandideError(str(error.detail)))
-            except Exception as error:  # noqa: BLE001 - the last resort, where a bug gets its id
-                return error_response(hide_bug(error))
+                raise explain_validation(error.errors(), error.body) from None
 
-        return handle_in_shape
+        return handle_strictly
 
 
 class StrictRequest(Request):

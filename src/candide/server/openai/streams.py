@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from candide.domain.engines import ChatStream
 from candide.errors import CandideError, EngineBroke
-from candide.server.openai.errors import error_frame, hide_bug
+from candide.server.failures import error_body, internal_error
 
 T = TypeVar("T")
 
@@ -142,82 +141,38 @@ class OpenStream:
 
 async def write_frames(
     stream: OpenStream, model: str, decode: Callable[[bytes], ChatFrame | TextFrame] = decode_chat_frame
-) -> AsyncIterator[bytes]:
-    """An engine's frames as server-sent events, one write a batch, ending in `[DONE]`.
+) -> AsyncGenerator[bytes, None]:
+    """An engine's frames as server-sent events, one write a batch, ending in `[DONE]` or in an error frame."""
+    try:
+        async for batch in stream:
+            broken: EngineBroke | None = None
+            for position, payload in enumerate(batch):
+                try:
+                    frame = decode(payload)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    broken = EngineBroke(f"engine '{stream.engine}' sent a malformed frame: {error}")
+                    del batch[position:]
+                    break
+                if frame.model != model:
+                    batch[position] = rename_model(payload, model)
+                elif b"\n" in payload:  # insignificant white space, which would end an event's line
+                    batch[position] = payload.replace(b"\n", b" ")
+            if batch:
+                yield b"data: " + b"\n\ndata: ".join(batch) + b"\n\n"
+            if broken is not None:
+                raise broken
+        yield DONE
+    except Exception as error:  # noqa: BLE001 - the answer has begun: a bug ends it with a frame too
+        yield b"data: " + msgspec.json.encode(describe_failure(error)) + b"\n\n"
+    finally:
+        await stream.aclose()
 
-    Raises EngineBroke for a frame that is not of the protocol; the good ones before it are written.
-    """
-    async for batch in stream:
-        for position, payload in enumerate(batch):
-            try:
-                frame = decode(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                if position:
-                    yield _join(batch[:position])
-                raise EngineBroke(f"engine '{stream.engine}' sent a malformed frame: {error}") from error
-            if frame.model != model:
-                batch[position] = rename_model(payload, model)
-            elif b"\n" in payload:  # insignificant white space, which would end an event's line
-                batch[position] = payload.replace(b"\n", b" ")
-        yield _join(batch)
-    yield DONE
 
-
-def _join(batch: list[bytes]) -> bytes:
-    return b"data: " + b"\n\ndata: ".join(batch) + b"\n\n"
+def describe_failure(error: Exception) -> dict[str, Any]:
+    """What the last frame of a stream that broke says."""
+    return error_body(error) if isinstance(error, CandideError) else internal_error("a stream")
 
 
 def rename_model(payload: bytes, model: str) -> bytes:
     """The frame under the name that the caller knows the model by."""
     return msgspec.json.encode({**msgspec.json.decode(payload, type=dict[str, Any]), "model": model})
-
-
-class EventStream(Response):
-    """Server-sent events; `source` is closed at the end, and at once when the client goes away.
-
-    It does what Starlette's StreamingResponse does with fewer steps for each write, and it watches
-    the connection while it waits for the engine, not only when it writes.
-    """
-
-    media_type = "text/event-stream"
-
-    def __init__(
-        self,
-        writes: AsyncIterator[bytes],
-        aclose: Callable[[], Awaitable[None]],
-        make_error_frame: Callable[[CandideError], bytes] = error_frame,
-    ) -> None:
-        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
-        self._writes = writes
-        self._aclose = aclose
-        self._make_error_frame = make_error_frame
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = asyncio.ensure_future(self._write(send))
-        watcher = asyncio.ensure_future(_wait_for_disconnect(receive))
-        try:
-            await asyncio.wait((writer, watcher), return_when=asyncio.FIRST_COMPLETED)
-            if writer.done():
-                writer.result()
-        finally:
-            watcher.cancel()
-            if not writer.done():
-                writer.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await writer
-            await self._aclose()
-
-    async def _write(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            async for data in self._writes:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            last = b""
-        except CandideError as error:
-            last = self._make_error_frame(error)
-        except OSError:  # the connection broke under a write
-            return
-        except Exception as error:  # noqa: BLE001 - the answer has begun: a bug ends it with a frame too
-            last = self._make_error_frame(hide_bug(error))
-        await send({"type": "http.response.body", "body": last, "more_body": False})
