@@ -1,0 +1,47 @@
+# Everything a user or a developer of Candide types begins here.
+
+PYTHON ?= python3
+# Flags for `make run` (candide serve), like ARGS="--port 8001".
+ARGS ?=
+# What `make test` and `make bench` take: files, folders, or flags of pytest.
+TESTS ?=
+BENCH ?=
+
+BIN := .venv/bin
+SOURCES := src tests scripts $(wildcard bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench reference install clean
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+run:  ## Install what is needed, fetch a model on the first time, and serve on 127.0.0.1:8000
+	@$(PYTHON) scripts/bootstrap.py
+	@exec $(BIN)/candide serve $(ARGS)
+
+install:  ## Make the developers' environment in .venv
+	@$(PYTHON) scripts/bootstrap.py --tests
+
+# The linters come first: the last line is the tests' own.
+test: lint  ## Check everything: linters, types, imports, then the tests
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: install  ## Check style, types, imports and the lock file
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/uv lock --check
+
+format: install  ## Bring the code into shape
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: install  ## Measure, and print tables (BENCH=name for one)
+	$(BIN)/python -m bench $(BENCH)
+
+clean:  ## Remove what was made here; models and conversations stay
+	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
