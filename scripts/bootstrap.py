@@ -15,6 +15,8 @@ at once and asks nobody. It needs the standard library alone, and Python 3.11.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -24,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,11 +51,21 @@ def main() -> None:
         )
     state = fingerprint()
     if not is_ready(state, wanted):
-        STAMP.unlink(missing_ok=True)
-        synchronise(find_uv() or fetch_uv(), wanted)
-        STAMP.write_text(f"{state} {wanted}\n")
+        with one_at_a_time():
+            STAMP.unlink(missing_ok=True)
+            synchronise(find_uv() or fetch_uv(), wanted)
+            STAMP.write_text(f"{state} {wanted}\n")
     if wanted == "tests":
         install_node_packages()
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Wait for another run of this script; the lock goes with its process, however that ends."""
+    UV_FOLDER.mkdir(exist_ok=True)
+    with (UV_FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fingerprint() -> str:
@@ -109,9 +121,10 @@ def fetch_uv() -> Path:
     """Fetch the uv that the lock file pins."""
     version, hashes = locked_uv()
     say(f"there is no uv {dotted(OLDEST_UV)} or newer here: fetching uv {version}")
-    UV_FOLDER.mkdir(exist_ok=True)
     target = UV_FOLDER / "bin" / "uv"
-    with tempfile.TemporaryDirectory(dir=UV_FOLDER) as name:
+    for leftover in UV_FOLDER.glob("fetch-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=UV_FOLDER) as name:
         folder = Path(name)
         requirements = folder / "requirements.txt"
         requirements.write_text(f"uv=={version} " + " ".join(f"--hash={value}" for value in hashes) + "\n")
@@ -172,28 +185,30 @@ def fetch_debian_pip(folder: Path) -> Path | None:
     say(f"there is no pip here: fetching Debian's {DEBIAN_PIP} to use it from {UV_FOLDER.relative_to(ROOT)}")
     lists = folder / "lists"
     (lists / "partial").mkdir(parents=True)
-    # apt would fetch as its own user, which cannot write here.
-    own = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    own: dict[str, str] = {}
+    if os.geteuid() == 0:
+        own["APT::Sandbox::User"] = "root"  # apt's own user cannot write here
     # Where the machine has no package lists, as in a container, they are fetched for this once.
-    fresh = [
-        *own,
-        "-o",
-        f"Dir::State::lists={lists}/",
-        "-o",
-        f"Dir::Cache={folder}/",
-        "-o",
-        "Debug::NoLocking=1",
-    ]
-    download = ["download", DEBIAN_PIP]
-    if call(["apt-get", "-qq", *own, *download], cwd=folder, quiet=True) != 0 and (
-        call(["apt-get", "-q", *fresh, "update"], cwd=folder) != 0
-        or call(["apt-get", "-q", *fresh, *download], cwd=folder) != 0
+    fresh = {
+        **own,
+        "Acquire::Languages": "none",
+        "Debug::NoLocking": "1",
+        "Dir::Cache": f"{folder}/",
+        "Dir::State::lists": f"{lists}/",
+    }
+    if apt(own, "download", DEBIAN_PIP, folder=folder, quiet=True) != 0 and (
+        apt(fresh, "update", folder=folder) != 0 or apt(fresh, "download", DEBIAN_PIP, folder=folder) != 0
     ):
         return None
     package = next(folder.glob(f"{DEBIAN_PIP}_*.deb"), None)
     if package is None or call(["dpkg-deb", "-x", str(package), str(folder / "pip")]) != 0:
         return None
     return next((folder / "pip").glob("usr/share/python-wheels/pip-*.whl"), None)
+
+
+def apt(options: Mapping[str, str], *arguments: str, folder: Path, quiet: bool = False) -> int:
+    flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    return call(["apt-get", "-q", *flags, *arguments], cwd=folder, quiet=quiet)
 
 
 def install_node_packages() -> None:
