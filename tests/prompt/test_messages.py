@@ -1,0 +1,89 @@
+"""Prompts grow at their end only, alternate, and are compacted from their beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candide.domain.messages import Message, Role
+from candide.prompt.messages import build_prompt, compact
+
+texts = st.text(min_size=1, max_size=12)
+
+
+def message(number: int, role: Role, text: str, parts: list[dict[str, Any]] | None = None) -> Message:
+    return Message(
+        id=f"msg_{number:03}",
+        conversation_id="conv_1",
+        parent_id=f"msg_{number - 1:03}" if number else None,
+        role=role,
+        text=text,
+        parts=parts or [],
+    )
+
+
+@st.composite
+def branches(draw: st.DrawFn, answer: st.SearchStrategy[str] = texts) -> list[Message]:
+    """Questions and answers in turn, the last one answered."""
+    branch: list[Message] = []
+    for _ in range(draw(st.integers(1, 6))):
+        branch.append(message(len(branch), "user", draw(texts)))
+        branch.append(message(len(branch), "assistant", draw(answer)))
+    return branch
+
+
+@given(branches(), st.sampled_from(["", "Be brief."]))
+def test_a_prompt_with_its_answer_begins_the_next_prompt(branch: list[Message], system: str) -> None:
+    for end in range(1, len(branch) - 1, 2):
+        answered = [*build_prompt(branch[:end], system), {"role": "assistant", "content": branch[end].text}]
+        assert build_prompt(branch[: end + 2], system)[: len(answered)] == answered
+
+
+@given(branches(answer=texts | st.just("")), st.sampled_from(["", "Be brief."]))
+def test_a_prompt_begins_the_next_one_though_answers_failed(branch: list[Message], system: str) -> None:
+    def render(messages: list[dict[str, Any]]) -> str:
+        return "".join(f"\x01{m['role']}\x02{m['content']}" for m in messages)
+
+    for end in range(1, len(branch) - 1, 2):
+        assert render(build_prompt(branch[: end + 2], system)).startswith(
+            render(build_prompt(branch[:end], system))
+        )
+
+
+@given(branches(answer=texts | st.just("")), st.sampled_from(["", "Be brief."]))
+def test_no_two_messages_of_one_role_stand_in_a_row_and_nothing_said_is_lost(
+    branch: list[Message], system: str
+) -> None:
+    prompt = build_prompt(branch, system)
+    assert all(one["role"] != other["role"] for one, other in zip(prompt, prompt[1:], strict=False))
+    said = "".join(m["content"] for m in prompt)
+    assert all(m.text in said for m in branch)
+
+
+def test_building_a_prompt_changes_no_message() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    branch = [message(0, "user", "one", [image]), message(1, "user", "two"), message(2, "user", "three")]
+    first = build_prompt(branch, "")
+    assert build_prompt(branch, "") == first
+    assert branch[0].parts == [image]
+    assert first == [
+        {"role": "user", "content": [{"type": "text", "text": "one"}, image, {"type": "text", "text": "two"},
+                                     {"type": "text", "text": "three"}]}
+    ]  # fmt: skip
+
+
+@given(branches(), st.integers(0, 12))
+def test_compaction_keeps_the_end_and_the_last_question(branch: list[Message], times: int) -> None:
+    asked = branch[:-1]
+    kept = compact(asked, times)
+    assert kept[-1] is asked[-1]
+    assert kept == asked[len(asked) - len(kept) :]
+    assert len(kept) == 1 or kept[0].role == "user"
+    assert len(compact(asked, times + 1)) < len(kept) or len(kept) == 1
+
+
+@given(branches())
+def test_no_compaction_leaves_the_branch_as_it_is(branch: list[Message]) -> None:
+    assert compact(branch[:-1], 0) == branch[:-1]
