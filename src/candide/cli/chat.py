@@ -29,7 +29,7 @@ from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
 from candide.cli.markdown import MarkdownStream, dim
 from candide.cli.output import ago, plain_text, print_error, print_note
-from candide.errors import BadRequest, CallerError, CandideError, NotFound, StoreError
+from candide.errors import BadRequest, CallerError, CandideError, NotFound
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -237,17 +237,9 @@ class Chat:
 
     async def _export(self, name: str) -> None:
         conversation = self._current()
-        slug = re.sub(r"[^\w]+", "-", conversation.title.casefold()).strip("-")[:60]
-        path = Path(name or f"{slug or conversation.id}.md").expanduser()
+        path = _choose_file(name, conversation)
         form = "json" if path.suffix.lower() == ".json" else "markdown"
-        document = await self._client.export_conversation(conversation.id, form)
-        try:
-            with path.open("xb") as file:
-                file.write(document)
-        except FileExistsError:
-            raise BadRequest(f"'{path}' exists already", hint="/export FILE takes another name") from None
-        except OSError as error:
-            raise StoreError(f"'{path}' cannot be written: {error.strerror}") from error
+        _write_new(path, await self._client.export_conversation(conversation.id, form))
         print_note(f"written to {path}")
 
     # Turns
@@ -405,6 +397,24 @@ def _open_history(home: Path) -> FileHistory | InMemoryHistory:
     except OSError:
         return InMemoryHistory()  # a home that cannot be written is told elsewhere
     return FileHistory(str(path))
+
+
+def _choose_file(name: str, conversation: ConversationView) -> Path:
+    if name:
+        return Path(name).expanduser()
+    slug = re.sub(r"[^\w]+", "-", conversation.title.casefold()).strip("-")[:60]
+    return Path(f"{slug or conversation.id}.md")
+
+
+def _write_new(path: Path, document: bytes) -> None:
+    """Write a file that is not there yet: a slip of the pen must not cost an old one."""
+    try:
+        with path.open("xb") as file:
+            file.write(document)
+    except FileExistsError:
+        raise BadRequest(f"'{path}' exists already", hint="/export FILE takes another name") from None
+    except OSError as error:
+        raise BadRequest(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def _is_command(text: str) -> bool:

@@ -11,6 +11,7 @@ from candide.server.failures import install_error_handlers
 from candide.server.guard import Guard
 from candide.server.openai import build_router as build_openai
 from candide.server.services import Services
+from candide.server.transfer import build_router as build_transfer
 
 
 def create_app(services: Services) -> FastAPI:
@@ -24,6 +25,7 @@ def create_app(services: Services) -> FastAPI:
     )
     install_error_handlers(app)
     app.include_router(build_api(services))
+    app.include_router(build_transfer(services))
     app.include_router(build_openai(services))
 
     @app.get("/health", tags=["state"], summary="200 once requests are accepted")

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message
-from candide.errors import BadRequest, NotFound
+from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.database import Database
 from candide.store.schema import conversations, messages
 from candide.store.words import Found, index_message, search_messages
@@ -111,11 +112,18 @@ class ConversationStore:
             return await fetch_messages(connection, conversation_id)
 
     async def add_all(self, conversation: Conversation, tree: Sequence[Message]) -> None:
-        """Add a whole conversation at once, as an import does."""
-        async with self._database.write() as connection:
-            await connection.execute(conversations.insert().values(**msgspec.structs.asdict(conversation)))
-            for message in tree:
-                await insert_message(connection, message)
+        """Add a whole conversation at once, as an import does. Raises Conflict when an id is taken."""
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(
+                    conversations.insert().values(**msgspec.structs.asdict(conversation))
+                )
+                for message in tree:
+                    await insert_message(connection, message)
+        except IntegrityError:
+            raise Conflict(
+                f"conversation '{conversation.id}' or one of its messages has an id that is taken"
+            ) from None
 
     async def exists(self, conversation_id: str) -> bool:
         """Whether there is such a conversation, deleted or not."""
