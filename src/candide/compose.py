@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from candide.domain.engines import Engine
@@ -13,7 +14,9 @@ from candide.engine.client import EngineClient
 from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
 from candide.engine.generation import Writer
 from candide.engine.routes import Routes
-from candide.errors import SettingsError, StoreError
+from candide.errors import CandideError, SettingsError, StoreError
+from candide.models.paths import InstalledPaths
+from candide.models.weights import WeightsFolder
 from candide.scheduler import TurnScheduler
 from candide.server.services import Access, Services
 from candide.settings import Settings
@@ -46,11 +49,16 @@ async def compose(settings: Settings) -> Services:
     closers.append(turn_log.close)
 
     engines: list[Engine] = []
-    weights = find_weights(settings)
+    default = settings.model
     if uses_embedded(settings):
-        engines.append(EmbeddedEngines(weights, _embedded_options(settings)))
+        paths, default = await asyncio.to_thread(_find_models, settings)
+        embedded = EmbeddedEngines(paths, _embedded_options(settings))
+        engines.append(embedded)
+        if default:
+            loading = asyncio.create_task(_load_ahead(embedded, default))
+            closers.append(_closing(loading.cancel))
     engines.extend(_attached_engines(settings))
-    routes = Routes(engines, default=_default_model(settings, weights))
+    routes = Routes(engines, default=default)
     closers.append(routes.close)
     writer = Writer(routes)
 
@@ -101,18 +109,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def find_weights(settings: Settings) -> dict[str, Path]:
-    """The models that the embedded engine can load: by name, their files."""
-    path = Path(settings.model).expanduser()
-    if settings.model.endswith(".gguf") or path.is_file():
-        return {path.stem.lower(): path.resolve()}
-    return {}
+def _find_models(settings: Settings) -> tuple[Mapping[str, Path], str]:
+    """The models that the embedded engine can load, and the name of the one that is meant by default."""
+    folder = WeightsFolder(settings.weights_dir)
+    chosen = folder.find(settings.model) if settings.model else folder.default()
+    if chosen is None:
+        return InstalledPaths(folder), ""
+    return InstalledPaths(folder, {chosen.name: chosen.path}), chosen.name
 
 
-def _default_model(settings: Settings, weights: dict[str, Path]) -> str:
-    if settings.model.endswith(".gguf"):
-        return next(iter(weights), "")
-    return settings.model
+async def _load_ahead(embedded: EmbeddedEngines, model: str) -> None:
+    """Load the default model behind the start, so that the first question finds it ready."""
+    try:
+        await embedded.load(model)
+    except CandideError as error:
+        log.warning("%s", error.message)
 
 
 def _choose_access(settings: Settings) -> Access:
@@ -170,7 +181,7 @@ def _attached_engines(settings: Settings) -> list[EngineClient]:
     return engines
 
 
-def _closing(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+def _closing(close: Callable[[], object]) -> Callable[[], Awaitable[None]]:
     async def closer() -> None:
         close()
 
