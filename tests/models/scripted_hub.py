@@ -57,7 +57,9 @@ class ScriptedHub:
         self.files: dict[str, Served] = {}
         self.asked: list[Asked] = []
         self._servers = [_serve(self, "hub"), _serve(self, "store")]
-        self.url, self.store_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
+        self.url, self.store_url = (
+            f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers
+        )
 
     def add(self, path: str, content: bytes, **how: Any) -> Served:
         """Serve a file of the hub: `OWNER/REPO/FILE`."""
@@ -108,8 +110,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer_as_store()
 
-    do_HEAD = do_GET
-
     def _answer_as_hub(self) -> None:
         pieces = self.path.strip("/").split("/")
         served = None
@@ -124,12 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers = served.hub_answers.pop(0)
             self._answer(status, headers, b"")
         else:
-            digest = served.sha256 if served.sha256 is not None else hashlib.sha256(served.content).hexdigest()
+            digest = (
+                served.sha256 if served.sha256 is not None else hashlib.sha256(served.content).hexdigest()
+            )
             size = served.announced_size if served.announced_size is not None else len(served.content)
             headers = {
                 "X-Repo-Commit": COMMIT,
                 "X-Linked-Size": str(size),
-                "Location": served.redirect or f"{self.scripted.store_url}/{pieces[0]}/{pieces[1]}/{'/'.join(pieces[4:])}",
+                "Location": served.redirect
+                or f"{self.scripted.store_url}/{pieces[0]}/{pieces[1]}/{'/'.join(pieces[4:])}",
             }
             if digest:
                 headers["X-Linked-ETag"] = f'"{digest}"'
@@ -172,8 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self._send_head(status, {**headers, "Content-Length": str(len(body))})
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
 
     def _send_head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,7 +28,9 @@ PATH = "owner/repo/model.gguf"
 def fetch(hub: ScriptedHub, target: Path, *, progress=None, check=None, **how) -> Downloaded:
     how = {"attempts": 3, "pause": 0.001, "timeout": 5.0, "sha256": SHA256} | how
     url = f"{hub.url}/owner/repo/resolve/main/model.gguf"
-    return download_file(Download(url=url, label="hf:owner/repo/model.gguf", **how), target, progress=progress, check=check)
+    return download_file(
+        Download(url=url, label="hf:owner/repo/model.gguf", **how), target, progress=progress, check=check
+    )
 
 
 def partial_files(target: Path) -> set[str]:
@@ -121,7 +122,9 @@ def test_a_file_that_changed_in_between_is_fetched_anew(hub: ScriptedHub, tmp_pa
     assert (tmp_path / "m.gguf").read_bytes() == CONTENT
 
 
-def test_a_store_that_changes_the_file_behind_the_hubs_back_is_found_out(hub: ScriptedHub, tmp_path: Path) -> None:
+def test_a_store_that_changes_the_file_behind_the_hubs_back_is_found_out(
+    hub: ScriptedHub, tmp_path: Path
+) -> None:
     hub.add(PATH, b"old" * 1000, sha256="", cuts=[1000, 0, 0, 0])
     with pytest.raises(WeightsError):
         fetch(hub, tmp_path / "m.gguf", sha256=None)
@@ -143,7 +146,7 @@ def test_a_server_without_ranges_is_read_from_the_start_again(hub: ScriptedHub, 
 def test_a_wrong_hash_deletes_what_came_and_says_so(hub: ScriptedHub, tmp_path: Path) -> None:
     hub.add(PATH, b"x" + CONTENT[1:], sha256=SHA256)
 
-    with pytest.raises(WeightsError, match="wrong SHA-256.*deleted") as caught:
+    with pytest.raises(WeightsError, match=r"wrong SHA-256.*deleted") as caught:
         fetch(hub, tmp_path / "m.gguf")
 
     assert caught.value.code == "wrong_hash"
@@ -159,7 +162,9 @@ def test_the_hubs_own_hash_is_what_counts_where_none_is_known(hub: ScriptedHub, 
         fetch(hub, tmp_path / "m.gguf", sha256=None)
 
 
-def test_a_hub_that_has_another_file_is_found_out_before_a_byte_is_fetched(hub: ScriptedHub, tmp_path: Path) -> None:
+def test_a_hub_that_has_another_file_is_found_out_before_a_byte_is_fetched(
+    hub: ScriptedHub, tmp_path: Path
+) -> None:
     hub.add(PATH, CONTENT)
 
     with pytest.raises(WeightsError, match="another file") as caught:
@@ -239,14 +244,12 @@ def test_a_server_that_stays_overloaded_is_given_up(hub: ScriptedHub, tmp_path: 
     assert len(hub.asked_of("hub")) == 3
 
 
-def test_retry_after_is_what_is_waited(hub: ScriptedHub, tmp_path: Path) -> None:
-    hub.add(PATH, CONTENT, hub_answers=[(429, {"Retry-After": "1"})])
+def test_the_server_says_how_long_to_wait(hub: ScriptedHub, tmp_path: Path) -> None:
+    hub.add(PATH, CONTENT, hub_answers=[(429, {"Retry-After": "0"})])
     notes: list[str] = []
 
-    begin = time.monotonic()
-    fetch(hub, tmp_path / "m.gguf", progress=lambda progress: notes.append(progress.note))
+    fetch(hub, tmp_path / "m.gguf", pause=3600.0, progress=lambda progress: notes.append(progress.note))
 
-    assert time.monotonic() - begin >= 1
     assert any("429" in note for note in notes)
 
 
@@ -339,7 +342,9 @@ def test_a_silent_server_is_given_up(hub: ScriptedHub, tmp_path: Path) -> None:
         fetch(hub, tmp_path / "m.gguf", timeout=0.2, attempts=2)
 
 
-@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+@pytest.mark.parametrize(
+    "place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[", "http://127.0.0.1:port/"]
+)
 def test_a_redirect_away_from_the_web_is_refused(hub: ScriptedHub, tmp_path: Path, place: str) -> None:
     hub.add(PATH, CONTENT, redirect=place)
 
@@ -407,7 +412,9 @@ download_file(Download(url=sys.argv[1], label="x"), Path(sys.argv[2]), progress=
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_process_leaves_a_part_to_go_on_from(hub: ScriptedHub, tmp_path: Path, how: int) -> None:
+def test_an_interrupted_process_leaves_a_part_to_go_on_from(
+    hub: ScriptedHub, tmp_path: Path, how: int
+) -> None:
     served = hub.add(PATH, CONTENT, pause=0.05, block=1 << 15)
     url = f"{hub.url}/owner/repo/resolve/main/model.gguf"
     process = subprocess.Popen(
@@ -482,5 +489,7 @@ def test_the_hub_is_what_the_environment_says(tmp_path: Path) -> None:
     assert HubAccess.from_environment({"HF_HOME": "/nowhere"}) == HubAccess()
     assert HubAccess.from_environment(home).token == "from-file"
     assert HubAccess.from_environment({**home, "HF_TOKEN": "mine"}).token == "mine"
-    mirror = HubAccess.from_environment({**home, "HF_ENDPOINT": "https://mirror.example/", "HF_HUB_OFFLINE": "1"})
+    mirror = HubAccess.from_environment(
+        {**home, "HF_ENDPOINT": "https://mirror.example/", "HF_HUB_OFFLINE": "1"}
+    )
     assert (mirror.endpoint, mirror.offline) == ("https://mirror.example", True)

@@ -151,11 +151,11 @@ def prepare_model(
         if error.code not in NETWORK_CODES:
             raise
         failure = error
-    choice = choose_model(folder.catalog, folder.installed(), machine, hub_reachable=False)
-    if choice.entry is not None and choice.entry.has_mirror and choice.name not in failure.message:
-        tell(choice)
+    second = _choose_without_hub(folder, machine)
+    if second is not None and second.name != choice.name:
+        tell(second)
         try:
-            return choice.installed or folder.pull(choice.name, progress=progress)
+            return second.installed or folder.pull(second.name, progress=progress)
         except WeightsError as error:
             if error.code not in NETWORK_CODES:
                 raise
@@ -183,6 +183,13 @@ def _find_or_pull(folder: WeightsFolder, wanted: str, progress: ProgressCallback
         if not is_remote and folder.catalog.get(wanted) is None:
             raise
     return folder.pull(wanted, progress=progress)
+
+
+def _choose_without_hub(folder: WeightsFolder, machine: Machine) -> Choice | None:
+    try:
+        return choose_model(folder.catalog, folder.installed(), machine, hub_reachable=False)
+    except WeightsError:
+        return None  # why the hub cannot be reached is what the user has to know
 
 
 def _ignore(choice: Choice) -> None: ...

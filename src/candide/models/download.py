@@ -206,7 +206,13 @@ class _Transfer:
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return response, linked
             response.close()
-            following = urljoin(url, location)
+            try:
+                following = urljoin(url, location)
+                _origin(following)
+            except ValueError:
+                raise self._error(
+                    f"is redirected to '{location}', which is no web address", code="refused"
+                ) from None
             if urlsplit(following).scheme != "https" and urlsplit(url).scheme == "https":
                 raise self._error(f"is redirected to '{following}', which is not encrypted", code="refused")
             if urlsplit(following).scheme not in ("http", "https"):

@@ -113,13 +113,20 @@ def is_source(text: str) -> bool:
 def parse_source(text: str) -> Source:
     """Read one source; raises BadRequest naming what is wrong with it."""
     scheme, _, rest = text.partition(":")
+    if scheme.lower() in ("hf", "pypi", "http", "https") and not text.isprintable():
+        raise BadRequest(f"{text!r} has characters that no address has", param="target", hint=f"give {FORMS}")
     if scheme == "hf":
         return _parse_hub_file(text, rest)
     if scheme == "pypi":
         return _parse_package_file(text, rest)
     if scheme.lower() in ("http", "https"):
         return _parse_web_file(text)
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and rest and not Path(text).exists():
+    if (
+        re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme)
+        and rest
+        and "\0" not in text
+        and not Path(text).exists()
+    ):
         raise BadRequest(
             f"'{text}' is no place that weights can be pulled from", param="target", hint=f"give {FORMS}"
         )
@@ -170,14 +177,19 @@ def _parse_hub_file(text: str, rest: str) -> HubFile:
 
 
 def _parse_web_file(text: str) -> Source:
-    url = urlsplit(text)
-    if not url.hostname:
-        raise BadRequest(f"'{text}' has no host", param="target", hint="write https://HOST/FILE.gguf")
-    if url.scheme.lower() == "http" and not _is_loopback(url.hostname):
+    refusal = BadRequest(f"'{text}' is no web address", param="target", hint="write https://HOST/FILE.gguf")
+    try:
+        url = urlsplit(text)
+        hostname, _ = url.hostname, url.port
+    except ValueError:
+        raise refusal from None
+    if not hostname:
+        raise refusal
+    if url.scheme.lower() == "http" and not _is_loopback(hostname):
         raise BadRequest(
             f"'{text}' is not encrypted: what arrives could be anything", param="target", hint="use https://"
         )
-    if url.hostname.lower() in _HUB_HOSTS:
+    if hostname.lower() in _HUB_HOSTS:
         # A link to the hub's page about a file is what people copy from the address bar.
         pieces = unquote(url.path).strip("/").split("/")
         if len(pieces) >= 5 and pieces[2] in ("blob", "resolve", "raw"):
