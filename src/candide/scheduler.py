@@ -19,7 +19,7 @@ from typing import Protocol
 from candide.domain.turns import Turn, TurnEvent, TurnFailed, TurnFinished
 from candide.errors import CandideError, StoreError
 from candide.store.turn_log import LiveTurn, TurnLog
-from candide.store.turns import TurnStore
+from candide.store.turns import Lease, TurnStore
 
 STOP_POLL_S = 1.0
 """How often a stop that another process took is looked for."""
@@ -54,6 +54,8 @@ class TurnScheduler:
         self._lease_s = lease_s
         self._after_answer = after_answer
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._claiming: set[str] = set()
+        """Between the claim in the database and the entry in `_running`."""
         self._stopping: set[str] = set()
         self._look = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
@@ -88,8 +90,11 @@ class TurnScheduler:
 
     async def submit(self, turn: Turn) -> None:
         """Run a turn that was accepted just now, unless it has to wait for the answer before it."""
-        if not self._closing and await self._turns.claim(turn.id, self._owner.id, self._lease_s, None):
-            self._begin(turn)
+        try:
+            await self._claim(turn, None)
+        except StoreError as error:
+            # The turn is on disk already, so it was accepted, and will be found there.
+            log.warning("turn %s waits: %s", turn.id, error.message)
 
     async def stop(self, turn_id: str) -> Turn:
         """Stop a turn, wherever it runs; what it wrote is kept. Returns at once with its state."""
@@ -97,6 +102,17 @@ class TurnScheduler:
         self._stop_here(turn_id)
         self._look.set()
         return turn
+
+    async def _claim(self, turn: Turn, held: Lease | None) -> None:
+        """Begin a turn, if it can be claimed and does not run here already."""
+        if self._closing or turn.id in self._running or turn.id in self._claiming:
+            return
+        self._claiming.add(turn.id)
+        try:
+            if await self._turns.claim(turn.id, self._owner.id, self._lease_s, held):
+                self._begin(turn)
+        finally:
+            self._claiming.discard(turn.id)
 
     def _begin(self, turn: Turn) -> None:
         task = asyncio.create_task(self._run(turn), name=turn.id)
@@ -182,19 +198,17 @@ class TurnScheduler:
                 await asyncio.wait_for(self._look.wait(), self._lease_s / 3)
             self._look.clear()
             try:
-                for turn, owner, lease_until in await self._turns.list_unfinished():
-                    if turn.id in self._running or not self._is_free(owner, lease_until):
-                        continue
-                    if await self._turns.claim(turn.id, self._owner.id, self._lease_s, owner):
-                        self._begin(turn)
+                for turn, lease in await self._turns.list_unfinished():
+                    if self._is_free(lease):
+                        await self._claim(turn, lease)
             except StoreError as error:
                 log.warning("looking for turns: %s", error.message)
                 await asyncio.sleep(1)
 
-    def _is_free(self, owner: str | None, lease_until: float | None) -> bool:
-        if owner is None or owner == self._owner.id:
+    def _is_free(self, lease: Lease | None) -> bool:
+        if lease is None or lease.owner == self._owner.id:
             return True
-        return self._owner.is_dead(owner) or time.time() > (lease_until or 0)
+        return self._owner.is_dead(lease.owner) or time.time() > lease.until
 
     async def _keep_leases(self) -> None:
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_a_branch_ends_at_its_leaf_and_each_message_follows_its_parent(
     assert len(set(ids)) == len(ids)
     if leaf in {m.id for m in messages}:
         assert ids[-1] == leaf
-        assert all(child.parent_id == parent.id for parent, child in zip(branch, branch[1:], strict=False))
+        assert all(child.parent_id == parent.id for parent, child in itertools.pairwise(branch))
         first = branch[0]
         # It began at a root, at a parent that is missing, or where a cycle was cut.
         assert first.parent_id is None or first.parent_id not in {m.id for m in messages} - set(ids)

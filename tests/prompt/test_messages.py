@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import given
@@ -57,7 +58,7 @@ def test_no_two_messages_of_one_role_stand_in_a_row_and_nothing_said_is_lost(
     branch: list[Message], system: str
 ) -> None:
     prompt = build_prompt(branch, system)
-    assert all(one["role"] != other["role"] for one, other in zip(prompt, prompt[1:], strict=False))
+    assert all(one["role"] != other["role"] for one, other in itertools.pairwise(prompt))
     said = "".join(m["content"] for m in prompt)
     assert all(m.text in said for m in branch)
 

@@ -137,18 +137,14 @@ class ConversationStore:
             return await search_messages(connection, query, limit)
 
 
-async def fetch_conversation(connection: AsyncConnection, conversation_id: str) -> Conversation:
-    row = (
-        (
-            await connection.execute(
-                sa.select(conversations).where(
-                    conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
-                )
-            )
-        )
-        .mappings()
-        .first()
+async def fetch_conversation(
+    connection: AsyncConnection, conversation_id: str, *, lock: bool = False
+) -> Conversation:
+    """Find a conversation that is not deleted; `lock` keeps other writers of it out till the transaction's end."""
+    query = sa.select(conversations).where(
+        conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
     )
+    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().first()
     if row is None:
         raise _no_conversation(conversation_id)
     return _conversation(row)

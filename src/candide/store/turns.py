@@ -1,7 +1,7 @@
 """Turns, in the database: accepted, claimed, renewed, taken over, stopped, ended.
 
-A turn has one owner at a time, by a lease. Claiming is compare-and-set on the owner and the lease
-that were read, so of several who find an expired lease one gets the turn.
+A turn has one owner at a time, by a lease. Claiming is compare-and-set on the lease that
+was read, so of several who find an expired lease one gets the turn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from candide.domain.ids import new_id
@@ -24,6 +23,15 @@ from candide.store.database import Database
 from candide.store.schema import conversations, messages, turns
 
 UNSET: Any = object()
+
+UNFINISHED = ("queued", "running")
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Who runs a turn, and until when in seconds since 1970, unless it is renewed."""
+
+    owner: str
+    until: float
 
 
 class TurnStore:
@@ -48,74 +56,66 @@ class TurnStore:
         a sibling of its others. Without `parent_id` the question follows the current leaf. A repeated
         `idempotency_key` gives the turn of its first use. Raises NotFound, BadRequest or Conflict.
         """
-        try:
-            async with self._database.write() as connection:
-                if idempotency_key is not None:
-                    earlier = await _find_by_key(connection, conversation_id, idempotency_key)
-                    if earlier is not None:
-                        return earlier
-                conversation = await fetch_conversation(connection, conversation_id)
-                now = time.time()
-                if user_message_id is not None:
-                    question = await _own_message(
-                        connection, conversation_id, user_message_id, "user_message_id"
-                    )
-                    if question.role != "user":
-                        raise BadRequest(
-                            f"message '{user_message_id}' is not a question", param="user_message_id"
-                        )
-                else:
-                    parent = conversation.current_leaf_id if parent_id is UNSET else parent_id
-                    if parent is not None:
-                        await _own_message(connection, conversation_id, parent, "parent_id")
-                    question = Message(
-                        id=new_id("msg"),
-                        conversation_id=conversation_id,
-                        parent_id=parent,
-                        role="user",
-                        text=text or "",
-                        parts=parts or [],
-                        created_at=now,
-                    )
-                    await insert_message(connection, question)
-                turn = Turn(
-                    id=new_id("turn"),
-                    conversation_id=conversation_id,
-                    user_message_id=question.id,
-                    answer_message_id=new_id("msg"),
-                    state="queued",
-                    model=model or conversation.model or "",
-                    params=params or {},
-                    created_at=now,
-                )
-                answer = Message(
-                    id=turn.answer_message_id,
-                    conversation_id=conversation_id,
-                    parent_id=question.id,
-                    role="assistant",
-                    text="",
-                    state="pending",
-                    turn_id=turn.id,
-                    created_at=now,
-                )
-                await insert_message(connection, answer)
-                await connection.execute(
-                    turns.insert().values(**msgspec.structs.asdict(turn), idempotency_key=idempotency_key)
-                )
-                await connection.execute(
-                    conversations.update()
-                    .where(conversations.c.id == conversation_id)
-                    .values(current_leaf_id=answer.id, updated_at=now)
-                )
-                return turn
-        except exc.IntegrityError:
-            # Another replica accepted the same key between our look and our insert.
+        async with self._database.write() as connection:
+            # The lock lets one question after the other in: each follows the one before it.
+            conversation = await fetch_conversation(connection, conversation_id, lock=True)
             if idempotency_key is not None:
-                async with self._database.read() as connection:
-                    earlier = await _find_by_key(connection, conversation_id, idempotency_key)
+                earlier = await _find_by_key(connection, conversation_id, idempotency_key)
                 if earlier is not None:
                     return earlier
-            raise
+            now = time.time()
+            if user_message_id is not None:
+                question = await _own_message(
+                    connection, conversation_id, user_message_id, "user_message_id"
+                )
+                if question.role != "user":
+                    raise BadRequest(
+                        f"message '{user_message_id}' is not a question", param="user_message_id"
+                    )
+            else:
+                parent = conversation.current_leaf_id if parent_id is UNSET else parent_id
+                if parent is not None:
+                    await _own_message(connection, conversation_id, parent, "parent_id")
+                question = Message(
+                    id=new_id("msg"),
+                    conversation_id=conversation_id,
+                    parent_id=parent,
+                    role="user",
+                    text=text or "",
+                    parts=parts or [],
+                    created_at=now,
+                )
+                await insert_message(connection, question)
+            turn = Turn(
+                id=new_id("turn"),
+                conversation_id=conversation_id,
+                user_message_id=question.id,
+                answer_message_id=new_id("msg"),
+                state="queued",
+                model=model or conversation.model or "",
+                params=params or {},
+                created_at=now,
+            )
+            answer = Message(
+                id=turn.answer_message_id,
+                conversation_id=conversation_id,
+                parent_id=question.id,
+                role="assistant",
+                text="",
+                state="pending",
+                turn_id=turn.id,
+                created_at=now,
+            )
+            await insert_message(connection, answer)
+            await connection.execute(
+                turns.insert().values(**msgspec.structs.asdict(turn), idempotency_key=idempotency_key)
+            )
+            await connection.execute(
+                conversations.update()
+                .where(conversations.c.id == conversation_id)
+                .values(current_leaf_id=answer.id, updated_at=now)
+            )
+            return turn
 
     async def get(self, turn_id: str) -> Turn:
         async with self._database.read() as connection:
@@ -124,35 +124,35 @@ class TurnStore:
             raise NotFound(f"there is no turn '{turn_id}'")
         return _turn(row)
 
-    async def list_unfinished(self) -> list[tuple[Turn, str | None, float | None]]:
-        """Every turn that has not ended, oldest first, with its owner and the end of its lease."""
-        query = sa.select(turns).where(turns.c.state.in_(("queued", "running"))).order_by(turns.c.id)
+    async def list_unfinished(self) -> list[tuple[Turn, Lease | None]]:
+        """Every turn that has not ended, oldest first, with the lease on it."""
+        query = sa.select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
-            return [(_turn(row), row["owner"], row["lease_until"]) for row in rows.mappings()]
+            return [
+                (_turn(row), None if row["owner"] is None else Lease(row["owner"], row["lease_until"]))
+                for row in rows.mappings()
+            ]
 
-    async def claim(self, turn_id: str, owner: str, lease_s: float, previous_owner: str | None) -> bool:
-        """Become the owner if `previous_owner` still is it; whether that was so.
+    async def claim(self, turn_id: str, owner: str, lease_s: float, held: Lease | None) -> bool:
+        """Become the owner if the lease on the turn is still `held`; whether that was so.
 
-        A turn whose parent answer is still being written is not claimed: it waits its turn.
+        A turn is not claimed while an answer on its branch is being written: it waits its turn,
+        unless it is to be stopped anyway.
         """
-        parent_answer = messages.alias("parent_answer")
-        question = messages.alias("question")
-        waiting = (
-            sa.select(parent_answer.c.id)
-            .join(question, question.c.parent_id == parent_answer.c.id)
-            .where(
-                question.c.id == turns.c.user_message_id, parent_answer.c.state.in_(("pending", "streaming"))
-            )
-        )
         async with self._database.write(durable=False) as connection:
+            query = sa.select(turns).where(turns.c.id == turn_id)
+            row = (await connection.execute(query)).mappings().first()
+            if row is None or (not row["stop_requested"] and await _must_wait(connection, row)):
+                return False
             done = await connection.execute(
                 turns.update()
                 .where(
                     turns.c.id == turn_id,
-                    turns.c.state.in_(("queued", "running")),
-                    turns.c.owner.is_(None) if previous_owner is None else turns.c.owner == previous_owner,
-                    ~waiting.exists(),
+                    turns.c.state.in_(UNFINISHED),
+                    turns.c.owner.is_(None)
+                    if held is None
+                    else sa.and_(turns.c.owner == held.owner, turns.c.lease_until == held.until),
                 )
                 .values(owner=owner, lease_until=time.time() + lease_s, state="running")
             )
@@ -201,6 +201,25 @@ async def _find_by_key(connection: AsyncConnection, conversation_id: str, key: s
     query = sa.select(turns).where(turns.c.conversation_id == conversation_id, turns.c.idempotency_key == key)
     row = (await connection.execute(query)).mappings().first()
     return None if row is None else _turn(row)
+
+
+async def _must_wait(connection: AsyncConnection, turn: sa.RowMapping) -> bool:
+    """Whether an answer on the branch of a turn's question has still to be written."""
+    same = turns.c.conversation_id == turn["conversation_id"]
+    query = sa.select(turns.c.answer_message_id).where(
+        same, turns.c.state.in_(UNFINISHED), turns.c.id != turn["id"]
+    )
+    unwritten = {row[0] for row in await connection.execute(query)}
+    if not unwritten:
+        return False
+    query = sa.select(messages.c.id, messages.c.parent_id).where(
+        messages.c.conversation_id == turn["conversation_id"]
+    )
+    parents: dict[str, str | None] = {row.id: row.parent_id for row in await connection.execute(query)}
+    current: str | None = turn["user_message_id"]
+    while current is not None and current not in unwritten:
+        current = parents.pop(current, None)
+    return current is not None
 
 
 async def _own_message(

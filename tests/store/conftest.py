@@ -1,0 +1,91 @@
+"""A store of one's own for each test, on SQLite and, where there is one, on PostgreSQL.
+
+CANDIDE_TEST_POSTGRES_URL names a PostgreSQL server where databases may be made, like
+`postgresql://postgres@127.0.0.1:5432/postgres`; without it those tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from candide.domain.turns import Turn
+from candide.store.conversations import ConversationStore
+from candide.store.database import Database
+from candide.store.turn_log import TurnLog
+from candide.store.turns import TurnStore
+
+
+@dataclass
+class Store:
+    """One database with everything over it."""
+
+    url: str
+    folder: Path
+    database: Database
+    conversations: ConversationStore
+    turns: TurnStore
+    log: TurnLog
+
+    @classmethod
+    async def open(cls, url: str, folder: Path) -> Store:
+        database = await Database.open(url, folder / "backups")
+        log = TurnLog(database)
+        log.start()
+        return cls(url, folder, database, ConversationStore(database), TurnStore(database), log)
+
+    async def again(self) -> Store:
+        """The same database, as another process has it open."""
+        return await Store.open(self.url, self.folder)
+
+    async def close(self) -> None:
+        await self.log.close()
+        await self.database.close()
+
+    async def ask(self, text: str = "hello", **more: Any) -> Turn:
+        """Accept a question in a conversation of its own."""
+        return await self.turns.accept(await self.conversations.create(), text=text, **more)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'candide.db'}"
+        return
+    server = os.environ.get("CANDIDE_TEST_POSTGRES_URL")
+    if not server:
+        pytest.skip("set CANDIDE_TEST_POSTGRES_URL to a PostgreSQL server where databases may be made")
+    admin_url = sa.make_url(server).set(drivername="postgresql+asyncpg")
+    name = f"candide_test_{secrets.token_hex(6)}"
+    admin = create_async_engine(admin_url, isolation_level="AUTOCOMMIT")
+    async with admin.connect() as connection:
+        await connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    # The plain form, as people write it.
+    yield admin_url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    async with admin.connect() as connection:
+        await connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await admin.dispose()
+
+
+@pytest.fixture
+async def store(url: str, tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(url, tmp_path)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def other(store: Store) -> AsyncIterator[Store]:
+    """Another process's view of `store`."""
+    other = await store.again()
+    yield other
+    await other.close()

@@ -1,0 +1,185 @@
+"""Turns are accepted once, claimed by one owner, wait for the answer before theirs, and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from candide.domain.turns import TextDelta, TurnFinished
+from candide.errors import BadRequest, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from conftest import Store
+
+FINISHED = TurnFinished(state="finished", finish_reason="stop")
+
+
+async def test_a_question_and_its_pending_answer_are_saved_together(store: Store) -> None:
+    turn = await store.ask("why?")
+    question, answer = await store.conversations.messages(turn.conversation_id)
+    assert (question.id, question.role, question.text, question.state) == (
+        turn.user_message_id, "user", "why?", "complete",
+    )  # fmt: skip
+    assert (answer.id, answer.parent_id, answer.state, answer.turn_id) == (
+        turn.answer_message_id, question.id, "pending", turn.id,
+    )  # fmt: skip
+    assert (await store.conversations.get(turn.conversation_id)).current_leaf_id == answer.id
+    assert await store.turns.get(turn.id) == turn
+
+
+async def test_questions_follow_the_current_leaf_or_the_parent_that_is_named(store: Store) -> None:
+    first = await store.ask("one")
+    chat = first.conversation_id
+    second = await store.turns.accept(chat, text="two")
+    edited = await store.turns.accept(chat, text="two, edited", parent_id=first.answer_message_id)
+    root = await store.turns.accept(chat, text="another root", parent_id=None)
+    parents = {m.id: m.parent_id for m in await store.conversations.messages(chat)}
+    assert parents[second.user_message_id] == first.answer_message_id
+    assert parents[edited.user_message_id] == first.answer_message_id
+    assert parents[root.user_message_id] is None
+
+
+async def test_an_answer_written_again_is_a_sibling(store: Store) -> None:
+    first = await store.ask("one")
+    again = await store.turns.accept(first.conversation_id, user_message_id=first.user_message_id)
+    assert again.user_message_id == first.user_message_id
+    assert again.answer_message_id != first.answer_message_id
+    messages = {m.id: m for m in await store.conversations.messages(first.conversation_id)}
+    assert messages[again.answer_message_id].parent_id == messages[first.answer_message_id].parent_id
+    assert len(messages) == 3
+
+
+async def test_what_does_not_fit_the_tree_is_refused_by_name(store: Store) -> None:
+    turn, stranger = await store.ask(), await store.ask()
+    chat = turn.conversation_id
+    with pytest.raises(NotFound, match="conv_0"):
+        await store.turns.accept("conv_0", text="hello")
+    with pytest.raises(NotFound, match="msg_0") as missing:
+        await store.turns.accept(chat, text="hello", parent_id="msg_0")
+    assert missing.value.param == "parent_id"
+    with pytest.raises(Conflict):
+        await store.turns.accept(chat, text="hello", parent_id=stranger.user_message_id)
+    with pytest.raises(BadRequest):
+        await store.turns.accept(chat, user_message_id=turn.answer_message_id)
+    assert len(await store.conversations.messages(chat)) == 2
+    await store.conversations.delete(chat)
+    with pytest.raises(NotFound):
+        await store.turns.accept(chat, text="hello")
+
+
+async def test_a_repeated_key_gives_the_first_turn(store: Store) -> None:
+    first = await store.ask("one", idempotency_key="k")
+    assert await store.turns.accept(first.conversation_id, text="one", idempotency_key="k") == first
+    other = await store.turns.accept(first.conversation_id, text="one", idempotency_key="l")
+    elsewhere = await store.ask("one", idempotency_key="k")
+    assert len({first.id, other.id, elsewhere.id}) == 3
+    assert len(await store.conversations.messages(first.conversation_id)) == 4
+
+
+async def test_a_key_that_races_itself_makes_one_turn(store: Store, other: Store) -> None:
+    chat = await store.conversations.create()
+    turns = await asyncio.gather(
+        *(s.turns.accept(chat, text="one", idempotency_key="k") for s in [store, other] * 8)
+    )
+    assert len({turn.id for turn in turns}) == 1
+    assert len(await store.conversations.messages(chat)) == 2
+
+
+async def test_questions_that_race_each_other_form_one_branch(store: Store, other: Store) -> None:
+    chat = await store.conversations.create()
+    await asyncio.gather(*(s.turns.accept(chat, text="one") for s in [store, other] * 4))
+    messages = await store.conversations.messages(chat)
+    assert len(messages) == 16
+    assert len({m.parent_id for m in messages}) == 16
+
+
+async def test_one_of_many_claims_wins(store: Store, other: Store) -> None:
+    turn = await store.ask()
+    won = await asyncio.gather(
+        *(s.turns.claim(turn.id, f"owner_{n}", 10, None) for n, s in enumerate([store, other] * 5))
+    )
+    assert won.count(True) == 1
+    claimed = await store.turns.get(turn.id)
+    assert claimed.state == "running"
+    assert [m.state for m in await store.conversations.messages(turn.conversation_id)] == ["complete", "streaming"]  # fmt: skip
+
+
+async def test_a_lease_that_was_renewed_meanwhile_is_not_taken(store: Store, other: Store) -> None:
+    turn = await store.ask()
+    assert await store.turns.claim(turn.id, "owner_a", 0.0, None)
+    [(_, held)] = await other.turns.list_unfinished()
+    assert held is not None
+    await store.turns.renew([turn.id], "owner_a", 10)
+    assert not await other.turns.claim(turn.id, "owner_b", 10, held)
+    [(_, renewed)] = await other.turns.list_unfinished()
+    assert renewed is not None
+    assert (renewed.owner, renewed.until > held.until) == ("owner_a", True)
+    assert await other.turns.claim(turn.id, "owner_b", 10, renewed)
+
+
+async def test_an_owner_that_lost_its_turn_does_not_renew_the_lease(store: Store) -> None:
+    turn = await store.ask()
+    assert await store.turns.claim(turn.id, "owner_b", 10, None)
+    [before] = await store.turns.list_unfinished()
+    await store.turns.renew([turn.id], "owner_a", 1000)
+    assert await store.turns.list_unfinished() == [before]
+
+
+async def test_a_released_turn_is_free_at_once(store: Store) -> None:
+    turn = await store.ask()
+    assert await store.turns.claim(turn.id, "owner_a", 10, None)
+    await store.turns.release([turn.id], "owner_b")
+    assert not await store.turns.claim(turn.id, "owner_b", 10, None)
+    await store.turns.release([turn.id], "owner_a")
+    assert await store.turns.claim(turn.id, "owner_b", 10, None)
+
+
+async def test_a_turn_waits_for_the_answer_before_it(store: Store) -> None:
+    first = await store.ask()
+    second = await store.turns.accept(first.conversation_id, text="and then?")
+    sibling = await store.turns.accept(first.conversation_id, user_message_id=first.user_message_id)
+    assert not await store.turns.claim(second.id, "owner_a", 10, None)
+    assert await store.turns.claim(sibling.id, "owner_a", 10, None)
+    assert await store.turns.claim(first.id, "owner_a", 10, None)
+    assert not await store.turns.claim(second.id, "owner_a", 10, None)
+    live, _ = await store.log.open_turn(first.id)
+    await store.log.end(live, FINISHED)
+    assert await store.turns.claim(second.id, "owner_a", 10, None)
+
+
+async def test_a_waiting_turn_can_be_claimed_to_be_stopped_and_the_next_one_still_waits(store: Store) -> None:
+    first = await store.ask()
+    second = await store.turns.accept(first.conversation_id, text="two")
+    third = await store.turns.accept(first.conversation_id, text="three")
+    assert await store.turns.claim(first.id, "owner_a", 10, None)
+    assert (await store.turns.request_stop(second.id)).stop_requested
+    assert await store.turns.claim(second.id, "owner_a", 10, None)
+    live, _ = await store.log.open_turn(second.id)
+    await store.log.end(live, TurnFinished(state="stopped", finish_reason="stopped"))
+    # The answer before the one before it is still being written.
+    assert not await store.turns.claim(third.id, "owner_a", 10, None)
+    live, _ = await store.log.open_turn(first.id)
+    await store.log.end(live, FINISHED)
+    assert await store.turns.claim(third.id, "owner_a", 10, None)
+
+
+async def test_a_turn_that_has_ended_is_neither_claimed_nor_stopped(store: Store) -> None:
+    turn = await store.ask()
+    assert await store.turns.claim(turn.id, "owner_a", 10, None)
+    live, _ = await store.log.open_turn(turn.id)
+    store.log.append(live, TextDelta(text="done"))
+    await store.log.end(live, FINISHED)
+    assert not await store.turns.claim(turn.id, "owner_a", 10, None)
+    stopped = await store.turns.request_stop(turn.id)
+    assert (stopped.state, stopped.stop_requested) == ("finished", False)
+    assert await store.turns.list_unfinished() == []
+
+
+async def test_stops_are_found_by_the_owner(store: Store, other: Store) -> None:
+    turn, quiet = await store.ask(), await store.ask()
+    await other.turns.request_stop(turn.id)
+    assert await store.turns.find_stop_requests([turn.id, quiet.id]) == {turn.id}
+    with pytest.raises(NotFound):
+        await store.turns.request_stop("turn_0")
