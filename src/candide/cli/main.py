@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from candide.cli import conversations, engine, models
 from candide.cli.flags import with_settings_flags
 from candide.cli.invocation import Invocation, debugging, invocation, run
+
+if TYPE_CHECKING:
+    from candide.settings import Settings
 
 app = typer.Typer(
     name="candide",
@@ -80,10 +83,10 @@ def chat(
     """Talk in the terminal; goes on with the last conversation."""
     from candide.cli.chat import chat as hold_chat
 
-    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
     run(
         hold_chat(
-            _with_model_file(settings, model),
+            settings,
             new=new,
             reference=conversation,
             model=model,
@@ -111,10 +114,10 @@ def ask(
     from candide.cli.ask import ask as ask_question
     from candide.cli.ask import read_question
 
-    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
     code = run(
         ask_question(
-            _with_model_file(settings, model),
+            settings,
             read_question(question or []),
             model=model,
             reference=conversation,
@@ -199,27 +202,29 @@ def bench(
     """Measure the engine, asked directly and through Candide."""
     from candide.cli.bench import measure
 
-    settings = invocation(ctx).settings(engine_urls=engine_url or None)
+    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
     run(
         measure(
-            _with_model_file(settings, model),
+            settings,
             model=model,
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             runs=runs,
             as_json=as_json,
-            alone=bool(engine_url),
         )
     )
 
 
-def _with_model_file(settings: Any, model: str | None) -> Any:
-    """Settings under which a server of one's own serves the model that is asked for."""
-    if model is None or settings.model:
-        return settings
+def _choose_model(settings: Settings, model: str | None) -> tuple[Settings, str | None]:
+    """Settings under which a server of one's own serves the model asked for, and the model's name there."""
+    if model is None:
+        return settings, None
+    name = Path(model).stem.lower() if model.endswith(".gguf") else model
+    if settings.engine_urls:
+        return settings, name
     import dataclasses
 
-    return dataclasses.replace(settings, model=model) if not settings.engine_urls else settings
+    return dataclasses.replace(settings, model=model), name
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from candide.errors import StoreError
+from candide.server.services import Services
 from candide.settings import Settings
 
 
@@ -36,6 +37,8 @@ class OwnServer:
         self.log_path: Path = settings.logs_dir / "cli.log"
         self._server: _QuietServer | None = None
         self._serving: asyncio.Task[None] | None = None
+        self.services: Services
+        """Once started."""
 
     async def start(self) -> None:
         """Return once requests are accepted; raises SetupError when the home or a setting forbids it."""
@@ -46,8 +49,8 @@ class OwnServer:
         listener = socket.create_server(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self._services = await compose(dataclasses.replace(self._settings, port=port))
-        app = create_app(self._services)
+        self.services = await compose(dataclasses.replace(self._settings, port=port))
+        app = create_app(self.services)
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -68,7 +71,7 @@ class OwnServer:
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await asyncio.wait([self._serving], timeout=5)
-            await self._services.close()
+            await self.services.close()
 
     def _open_log(self) -> None:
         try:
