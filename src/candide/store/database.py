@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import sqlite3
 import time
 from collections.abc import AsyncGenerator
@@ -22,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from candide.errors import StoreError
+from candide.errors import SettingsError, StoreError
 from candide.store.migrations import HEAD
 
 BUSY_TIMEOUT_MS = 10_000
@@ -32,7 +33,7 @@ class Database:
     """Open with `await Database.open(url, ...)`, end with `close`."""
 
     def __init__(self, url: str, backups_dir: Path, backups: int = 5) -> None:
-        self.url = sa.make_url(url)
+        self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._backups_dir = backups_dir
         self._backups = backups
@@ -73,6 +74,8 @@ class Database:
         engine = self._durable if durable else self._quick
         with self._explained():
             async with self._write_lock or contextlib.nullcontext(), engine.begin() as connection:
+                if not (durable or self.is_sqlite):
+                    await connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
                 yield connection
 
     async def close(self) -> None:
@@ -152,7 +155,8 @@ class Database:
                 f"the database could not be copied to '{target}' before its migration: {error}",
                 hint="make room or repair the folder; nothing was changed",
             ) from error
-        for old in self.backups()[: -self._backups]:
+        # The one just made stays in any case.
+        for old in self.backups()[: -max(1, self._backups)]:
             old.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -184,7 +188,7 @@ class Database:
                 hint="close it and try again",
                 code="database_locked",
             )
-        if "full" in lower:
+        if "full" in lower or "no space" in lower:
             return StoreError(
                 f"the disk of '{where}' is full",
                 hint="make room; nothing that was saved is lost",
@@ -199,6 +203,29 @@ class Database:
         return StoreError(f"the database '{where}' failed: {said}", hint="candide doctor")
 
 
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+
+def _read_url(text: str) -> sa.URL:
+    """Read a database's URL, in which the driver need not stand."""
+    try:
+        url = sa.make_url(text)
+    except exc.ArgumentError as error:
+        raise SettingsError(
+            f"database_url '{text}' is not a URL", hint="like postgresql://user:password@host/name"
+        ) from error
+    backend = url.drivername.partition("+")[0]
+    if backend not in _DRIVERS:
+        raise SettingsError(f"database_url: '{backend}' is not a database that Candide can use", hint="take sqlite or postgresql")  # fmt: skip
+    if backend != "sqlite" and importlib.util.find_spec("asyncpg") is None:
+        raise SettingsError("PostgreSQL needs the package asyncpg", hint="pip install 'candide[postgres]'")
+    return url.set(drivername=_DRIVERS[backend])
+
+
 def _read_revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
@@ -209,6 +236,9 @@ def _migrate(connection: sa.Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
+    if connection.dialect.name == "postgresql":
+        # Two replicas may start at once; whoever comes second finds the work done.
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('candide migrations'))"))
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
