@@ -44,6 +44,10 @@ class Engine(Protocol):
         """POST `/chat/completions` with `stream: true`; returns once the engine has accepted it."""
         ...
 
+    async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:
+        """The same at another path that streams, like `/completions`."""
+        ...
+
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST a request that is answered whole, like `/chat/completions`, `/embeddings`."""
         ...

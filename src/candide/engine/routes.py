@@ -74,6 +74,12 @@ class Routes:
         """Open a chat at the first route that takes it; `body` needs no model."""
         return await self._try(name, lambda route: route.engine.open_chat({**body, "model": route.model}))
 
+    async def open_stream(self, name: str, path: str, body: Mapping[str, Any]) -> ChatStream:
+        """The same at another path that streams, like `/completions`."""
+        return await self._try(
+            name, lambda route: route.engine.open_stream(path, {**body, "model": route.model})
+        )
+
     async def post(self, name: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._try(name, lambda route: route.engine.post(path, {**body, "model": route.model}))
 
