@@ -4,6 +4,11 @@ SQLite in WAL mode by default, PostgreSQL by its URL. Every write is a transacti
 durable write has reached the disk when it returns; another one survives the death of the process,
 but perhaps not that of the machine, and costs a tenth.
 
+SQLite is called on the event loop's own thread: its statements here take microseconds, a change of
+threads takes longer, and with a busy loop a hundred times longer, since each one waits for the
+interpreter's lock. What does take long happens elsewhere: waiting for the disk and checkpoints in a
+thread, one for all writes that wait for it; waiting for another program's lock on the loop.
+
 Before a migration an SQLite file is copied aside. Whatever the database complains about becomes a
 StoreError that says what to do.
 """
@@ -13,20 +18,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from candide.errors import SettingsError, StoreError
 from candide.store.migrations import HEAD
 
-BUSY_TIMEOUT_MS = 10_000
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+BUSY_TIMEOUT_S = 10.0
+BUSY_PAUSE_S = 0.01
+CHECKPOINT_BYTES = 8 * 2**20
+"""Size of the write-ahead log above which it is copied into the database file."""
+
+T = TypeVar("T")
+
+
+class Connection(Protocol):
+    """What the queries need of a connection, whichever database is behind it."""
+
+    @property
+    def dialect(self) -> sa.Dialect: ...
+
+    async def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]: ...
+
+    async def run_sync(self, work: Callable[[sa.Connection], T]) -> T: ...
 
 
 class Database:
@@ -37,15 +63,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._backups_dir = backups_dir
         self._backups = backups
-        self._readers = self._create_engine("DEFERRED", "NORMAL", pool_size=4)
-        if self.is_sqlite:
-            # One connection each and one writer at a time: SQLite's own waiting for a lock is a
-            # sleep, ours is a queue.
-            self._durable = self._create_engine("IMMEDIATE", "FULL", pool_size=1)
-            self._quick = self._create_engine("IMMEDIATE", "NORMAL", pool_size=1)
-        else:
-            self._durable = self._quick = self._readers
-        self._write_lock = asyncio.Lock() if self.is_sqlite else None
+        self._pool: _SqlitePool | _PostgresPool
+        self._pool = _SqlitePool(self.url) if self.is_sqlite else _PostgresPool(self.url)
 
     @classmethod
     async def open(cls, url: str, backups_dir: Path, backups: int = 5) -> Database:
@@ -63,52 +82,24 @@ class Database:
         return Path(self.url.database) if self.is_sqlite and self.url.database else None
 
     @contextlib.asynccontextmanager
-    async def read(self) -> AsyncGenerator[AsyncConnection]:
+    async def read(self) -> AsyncGenerator[Connection]:
         with self._explained():
-            async with self._readers.connect() as connection:
+            async with self._pool.read() as connection:
                 yield connection
 
     @contextlib.asynccontextmanager
-    async def write(self, *, durable: bool = True) -> AsyncGenerator[AsyncConnection]:
+    async def write(self, *, durable: bool = True) -> AsyncGenerator[Connection]:
         """A transaction, committed at the end unless an exception leaves it."""
-        engine = self._durable if durable else self._quick
         with self._explained():
-            async with self._write_lock or contextlib.nullcontext(), engine.begin() as connection:
-                if not (durable or self.is_sqlite):
-                    await connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            async with self._pool.write(durable) as connection:
                 yield connection
 
     async def close(self) -> None:
-        for engine in {self._readers, self._durable, self._quick}:
-            await engine.dispose()
+        await self._pool.close()
 
     def backups(self) -> list[Path]:
         """The backup copies, oldest first."""
         return sorted(self._backups_dir.glob("candide-*.db")) if self._backups_dir.is_dir() else []
-
-    def _create_engine(self, begin: str, synchronous: str, pool_size: int) -> AsyncEngine:
-        if not self.is_sqlite:
-            return create_async_engine(self.url, pool_size=10, max_overflow=10, pool_pre_ping=True)
-        engine = create_async_engine(
-            self.url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
-        )
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def configure(connection: Any, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-            # Python's own transactions begin late and deferred; ours begin where `begin` says so.
-            connection.isolation_level = None
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute(f"PRAGMA synchronous = {synchronous}")
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.close()
-
-        @event.listens_for(engine.sync_engine, "begin")
-        def begin_transaction(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
-            connection.exec_driver_sql(f"BEGIN {begin}")
-
-        return engine
 
     async def _prepare(self) -> None:
         if self.file is not None:
@@ -150,7 +141,8 @@ class Database:
                 source.backup(copy)
             partial.replace(target)
         except (OSError, sqlite3.Error) as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise StoreError(
                 f"the database could not be copied to '{target}' before its migration: {error}",
                 hint="make room or repair the folder; nothing was changed",
@@ -203,8 +195,163 @@ class Database:
         return StoreError(f"the database '{where}' failed: {said}", hint="candide doctor")
 
 
+class _SqlitePool:
+    """Connections to an SQLite file: one that writes, some that read."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._file = Path(url.database) if url.database else None
+        self._writers = _create_sqlite_engine(url, "IMMEDIATE")
+        self._readers = _create_sqlite_engine(url, "DEFERRED")
+        self._writing = asyncio.Lock()
+        self._log = _WriteAheadLog(self._file) if self._file else None
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncGenerator[Connection]:
+        with self._readers.connect() as connection:
+            await _begin(connection)
+            yield _InlineConnection(connection)
+
+    @contextlib.asynccontextmanager
+    async def write(self, durable: bool) -> AsyncGenerator[Connection]:
+        async with self._writing:
+            with self._writers.connect() as connection:
+                transaction = await _begin(connection)
+                with transaction:
+                    yield _InlineConnection(connection)
+        if durable and self._log is not None:
+            await self._log.reach_disk()
+
+    async def close(self) -> None:
+        if self._log is not None:
+            await self._log.close()
+        self._writers.dispose()
+        self._readers.dispose()
+
+
+class _InlineConnection:
+    """A connection whose statements run at once, on the thread of the caller."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        return self._connection.dialect
+
+    async def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+        return self._connection.execute(statement, parameters)
+
+    async def run_sync(self, work: Callable[[sa.Connection], T]) -> T:
+        return work(self._connection)
+
+
+async def _begin(connection: sa.Connection) -> sa.RootTransaction:
+    """Begin a transaction; wait for another program's without standing in the way of the loop."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return connection.begin()
+        except exc.OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > give_up_at:
+                raise
+        await asyncio.sleep(BUSY_PAUSE_S)
+
+
+def _create_sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
+    engine = sa.create_engine(url, pool_size=1, max_overflow=-1, connect_args={"timeout": 0})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        # Python's own transactions begin late and deferred; ours begin where `begin` says so.
+        connection.isolation_level = None
+        # The first to open a file in WAL mode, or to recover one, holds it for a moment.
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA busy_timeout = 0")
+        # Commits reach the log; `_WriteAheadLog` sees to the disk and to checkpoints.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(f"BEGIN {begin}")
+
+    return engine
+
+
+class _WriteAheadLog:
+    """Brings SQLite's log to the disk, once for all commits that wait, and keeps it short.
+
+    A commit in WAL mode is durable as soon as the log is on the disk (sqlite.org/wal.html); SQLite's own
+    `synchronous = FULL` would do the same once a commit, on the caller's thread.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._path = file.with_name(file.name + "-wal")
+        self._next: asyncio.Task[None] | None = None
+        self._current: asyncio.Task[None] | None = None
+
+    async def reach_disk(self) -> None:
+        """Return when everything committed before the call is on the disk; raises OSError."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._flush(self._current))
+        await asyncio.shield(self._next)
+
+    async def _flush(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        # From here on a new commit may come too late for this flush, and waits for the next one.
+        self._current, self._next = self._next, None
+        await asyncio.to_thread(self._sync)
+
+    def _sync(self) -> None:
+        try:
+            log = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # copied into the database and removed: it is on the disk
+        try:
+            os.fsync(log)
+            size = os.fstat(log).st_size
+        finally:
+            os.close(log)
+        if size > CHECKPOINT_BYTES:
+            with contextlib.closing(sqlite3.connect(self._file, timeout=1)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    async def close(self) -> None:
+        for task in (self._current, self._next):
+            if task is not None:
+                await asyncio.wait({task})
+
+
+class _PostgresPool:
+    def __init__(self, url: sa.URL) -> None:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        self._engine: AsyncEngine = create_async_engine(
+            url, pool_size=10, max_overflow=10, pool_pre_ping=True
+        )
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncGenerator[Connection]:
+        async with self._engine.connect() as connection:
+            yield cast("Connection", connection)
+
+    @contextlib.asynccontextmanager
+    async def write(self, durable: bool) -> AsyncGenerator[Connection]:
+        async with self._engine.begin() as connection:
+            if not durable:
+                await connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            yield cast("Connection", connection)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
 _DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite",
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
 }
@@ -240,6 +387,6 @@ def _migrate(connection: sa.Connection) -> None:
         # Two replicas may start at once; whoever comes second finds the work done.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('candide migrations'))"))
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
