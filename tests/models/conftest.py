@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from candide.models.catalog import Catalog
-from candide.models.download import HubAccess
+from candide.models.hub import HubAccess
 from candide.models.weights import WeightsFolder
 
 from .scripted_hub import ScriptedHub, running_hub

@@ -7,7 +7,7 @@ import pytest
 from candide.errors import WeightsError
 from candide.models.catalog import Catalog, load_catalog
 from candide.models.choice import Choice, choose_model, estimate_model, prepare_model
-from candide.models.download import HubAccess
+from candide.models.hub import HubAccess
 from candide.models.machine import Machine
 from candide.models.weights import Weights, WeightsFolder
 

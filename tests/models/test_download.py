@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from candide.errors import WeightsError
-from candide.models.download import Download, Downloaded, HubAccess, download_file
+from candide.models.download import Download, Downloaded, download_file
+from candide.models.hub import HubAccess
 from candide.models.progress import Progress
 
 from .scripted_hub import COMMIT, ScriptedHub, running_hub
@@ -397,7 +398,7 @@ def test_two_at_once_do_not_corrupt_the_file(hub: ScriptedHub, tmp_path: Path) -
 
     assert (tmp_path / "m.gguf").read_bytes() == CONTENT
     assert [result.sha256 for result in results] == [SHA256, SHA256]
-    assert any("another process" in note for note in stages)
+    assert any("fetched already" in note for note in stages)
 
 
 PULL = """

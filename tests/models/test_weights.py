@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,8 @@ import pytest
 
 from candide.errors import BadRequest, NotFound, WeightsError
 from candide.models.catalog import Catalog, CatalogEntry
-from candide.models.download import HubAccess
-from candide.models.weights import WeightsFolder
+from candide.models.hub import HubAccess
+from candide.models.weights import Weights, WeightsFolder
 
 from .gguf_files import write_gguf
 from .scripted_hub import COMMIT, ScriptedHub
@@ -332,3 +333,19 @@ def test_the_real_small_model_can_be_adopted_and_verified(smol_path: Path, tmp_p
     assert weights.entry is not None
     assert weights.entry.name == "smollm2-135m"
     assert folder.verify(weights.name).sha256 == weights.entry.sha256
+
+
+def test_two_pulls_at_once_fetch_once(folder: WeightsFolder, hub: ScriptedHub) -> None:
+    hub.add("o/r/tiny.gguf", MODEL, pause=0.02, block=256)
+    results: list[Weights] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(folder.pull("hf:o/r/tiny.gguf"))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(results) == 3
+    assert results[0] == results[1] == results[2]
+    assert len(hub.asked_of("store")) == 1

