@@ -101,7 +101,7 @@ class Settings:
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'candide.db'}"
+        return self.database_url or f"sqlite:///{self.home / 'candide.db'}"
 
 
 def options() -> list[dataclasses.Field[Any]]:

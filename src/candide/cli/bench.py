@@ -84,7 +84,7 @@ async def measure(
     settings = await prepare_weights(settings)
     with tempfile.TemporaryDirectory(prefix="candide-bench-") as folder:
         # The turns are written to a database on the disk, as always, but not into the user's history.
-        database = f"sqlite+aiosqlite:///{Path(folder) / 'bench.db'}"
+        database = f"sqlite:///{Path(folder) / 'bench.db'}"
         own = OwnServer(dataclasses.replace(settings, database_url=database, titles=False, api_key=""))
         await own.start()
         client = Client(_Here(own.url))

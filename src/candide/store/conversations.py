@@ -13,12 +13,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message
 from candide.errors import BadRequest, Conflict, NotFound
-from candide.store.database import Database
+from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages
 from candide.store.words import Found, index_message, search_messages
 
@@ -138,7 +137,7 @@ class ConversationStore:
 
 
 async def fetch_conversation(
-    connection: AsyncConnection, conversation_id: str, *, lock: bool = False
+    connection: Connection, conversation_id: str, *, lock: bool = False
 ) -> Conversation:
     """Find a conversation that is not deleted; `lock` keeps other writers of it out till the transaction's end."""
     query = sa.select(conversations).where(
@@ -150,14 +149,14 @@ async def fetch_conversation(
     return _conversation(row)
 
 
-async def fetch_messages(connection: AsyncConnection, conversation_id: str) -> list[Message]:
+async def fetch_messages(connection: Connection, conversation_id: str) -> list[Message]:
     rows = await connection.execute(
         sa.select(messages).where(messages.c.conversation_id == conversation_id).order_by(messages.c.id)
     )
     return [_message(row) for row in rows.mappings()]
 
 
-async def fetch_message(connection: AsyncConnection, message_id: str) -> Message:
+async def fetch_message(connection: Connection, message_id: str) -> Message:
     row = (
         (await connection.execute(sa.select(messages).where(messages.c.id == message_id))).mappings().first()
     )
@@ -166,7 +165,7 @@ async def fetch_message(connection: AsyncConnection, message_id: str) -> Message
     return _message(row)
 
 
-async def insert_message(connection: AsyncConnection, message: Message) -> None:
+async def insert_message(connection: Connection, message: Message) -> None:
     """Add a message; its words can be searched at once when it is complete."""
     await connection.execute(messages.insert().values(**msgspec.structs.asdict(message)))
     if message.text and message.role in ("user", "assistant"):

@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from candide.domain.messages import MessageState
 from candide.domain.turns import (
@@ -37,7 +36,7 @@ from candide.domain.turns import (
     event_kind,
 )
 from candide.errors import NotFound, StoreError
-from candide.store.database import Database
+from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turn_events, turns
 from candide.store.words import index_message
 
@@ -293,7 +292,7 @@ class TurnLog:
         live.wake()
 
 
-async def _save_end(connection: AsyncConnection, live: LiveTurn, last: TurnFinished | TurnFailed) -> None:
+async def _save_end(connection: Connection, live: LiveTurn, last: TurnFinished | TurnFailed) -> None:
     now = time.time()
     if isinstance(last, TurnFinished):
         turn_state: TurnState = last.state

@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Message
 from candide.domain.turns import FINAL_STATES, Turn
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.conversations import fetch_conversation, fetch_message, insert_message
-from candide.store.database import Database
+from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turns
 
 UNSET: Any = object()
@@ -65,9 +64,7 @@ class TurnStore:
                     return earlier
             now = time.time()
             if user_message_id is not None:
-                question = await _own_message(
-                    connection, conversation_id, user_message_id, "user_message_id"
-                )
+                question = await _own_message(connection, conversation_id, user_message_id, "user_message_id")
                 if question.role != "user":
                     raise BadRequest(
                         f"message '{user_message_id}' is not a question", param="user_message_id"
@@ -197,13 +194,13 @@ class TurnStore:
             return {row[0] for row in await connection.execute(query)}
 
 
-async def _find_by_key(connection: AsyncConnection, conversation_id: str, key: str) -> Turn | None:
+async def _find_by_key(connection: Connection, conversation_id: str, key: str) -> Turn | None:
     query = sa.select(turns).where(turns.c.conversation_id == conversation_id, turns.c.idempotency_key == key)
     row = (await connection.execute(query)).mappings().first()
     return None if row is None else _turn(row)
 
 
-async def _must_wait(connection: AsyncConnection, turn: sa.RowMapping) -> bool:
+async def _must_wait(connection: Connection, turn: sa.RowMapping) -> bool:
     """Whether an answer on the branch of a turn's question has still to be written."""
     same = turns.c.conversation_id == turn["conversation_id"]
     query = sa.select(turns.c.answer_message_id).where(
@@ -222,9 +219,7 @@ async def _must_wait(connection: AsyncConnection, turn: sa.RowMapping) -> bool:
     return current is not None
 
 
-async def _own_message(
-    connection: AsyncConnection, conversation_id: str, message_id: str, param: str
-) -> Message:
+async def _own_message(connection: Connection, conversation_id: str, message_id: str, param: str) -> Message:
     try:
         message = await fetch_message(connection, message_id)
     except NotFound as error:

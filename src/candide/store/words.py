@@ -12,8 +12,8 @@ import unicodedata
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from candide.store.database import Connection
 from candide.store.schema import conversations, messages
 
 SNIPPET_CHARS = 160
@@ -65,7 +65,7 @@ def _terms(query: str) -> list[list[str]]:
     return terms
 
 
-async def index_message(connection: AsyncConnection, message_id: str, text: str) -> None:
+async def index_message(connection: Connection, message_id: str, text: str) -> None:
     """Index a message's text, in place of what was indexed for it before."""
     await connection.execute(sa.text("DELETE FROM message_words WHERE message_id = :id"), {"id": message_id})
     folded = ":folded" if connection.dialect.name == "sqlite" else "to_tsvector('simple', :folded)"
@@ -75,7 +75,7 @@ async def index_message(connection: AsyncConnection, message_id: str, text: str)
     )
 
 
-async def search_messages(connection: AsyncConnection, query: str, limit: int) -> list[Found]:
+async def search_messages(connection: Connection, query: str, limit: int) -> list[Found]:
     """The messages that hold every term of the query, best first; the last word may be unfinished."""
     terms = _terms(query)
     if not terms:
