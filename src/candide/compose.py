@@ -10,7 +10,7 @@ from pathlib import Path
 
 from candide.domain.engines import Engine
 from candide.domain.turns import Turn, TurnEvent
-from candide.engine.client import EngineClient
+from candide.engine.attached import AttachedEngine
 from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
 from candide.engine.generation import Writer
 from candide.engine.routes import Routes
@@ -166,8 +166,8 @@ def _embedded_options(settings: Settings) -> EmbeddedOptions:
     )
 
 
-def _attached_engines(settings: Settings) -> list[EngineClient]:
-    engines: list[EngineClient] = []
+def _attached_engines(settings: Settings) -> list[AttachedEngine]:
+    engines: list[AttachedEngine] = []
     for index, url in enumerate(settings.engine_urls):
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"engine URL '{url}' does not begin with http:// or https://")
@@ -177,7 +177,7 @@ def _attached_engines(settings: Settings) -> list[EngineClient]:
             base += "/v1"
         key = settings.engine_keys[index] if index < len(settings.engine_keys) else ""
         name = base.partition("://")[2]
-        engines.append(EngineClient(name, base, key, settings.engine_timeout_s))
+        engines.append(AttachedEngine(name, base, key, settings.engine_timeout_s))
     return engines
 
 
