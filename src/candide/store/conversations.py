@@ -19,7 +19,20 @@ from candide.domain.messages import Conversation, Message
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages
-from candide.store.words import Found, index_message, search_messages
+from candide.store.words import Found, index_messages, search_messages
+
+# Made once: putting a statement together costs more than running it.
+_FIND = sa.select(conversations).where(
+    conversations.c.id == sa.bindparam("conversation"), conversations.c.deleted_at.is_(None)
+)
+_FIND_AND_LOCK = _FIND.with_for_update()
+_FIND_MESSAGES = (
+    sa.select(messages)
+    .where(messages.c.conversation_id == sa.bindparam("conversation"))
+    .order_by(messages.c.id)
+)
+_FIND_MESSAGE = sa.select(messages).where(messages.c.id == sa.bindparam("message"))
+_ADD_MESSAGES = messages.insert()
 
 
 class ConversationStore:
@@ -117,8 +130,7 @@ class ConversationStore:
                 await connection.execute(
                     conversations.insert().values(**msgspec.structs.asdict(conversation))
                 )
-                for message in tree:
-                    await insert_message(connection, message)
+                await insert_messages(connection, tree)
         except IntegrityError:
             raise Conflict(
                 f"conversation '{conversation.id}' or one of its messages has an id that is taken"
@@ -140,36 +152,31 @@ async def fetch_conversation(
     connection: Connection, conversation_id: str, *, lock: bool = False
 ) -> Conversation:
     """Find a conversation that is not deleted; `lock` keeps other writers of it out till the transaction's end."""
-    query = sa.select(conversations).where(
-        conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None)
-    )
-    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().first()
+    query = _FIND_AND_LOCK if lock else _FIND
+    row = (await connection.execute(query, {"conversation": conversation_id})).mappings().first()
     if row is None:
         raise _no_conversation(conversation_id)
     return _conversation(row)
 
 
 async def fetch_messages(connection: Connection, conversation_id: str) -> list[Message]:
-    rows = await connection.execute(
-        sa.select(messages).where(messages.c.conversation_id == conversation_id).order_by(messages.c.id)
-    )
+    rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
     return [_message(row) for row in rows.mappings()]
 
 
 async def fetch_message(connection: Connection, message_id: str) -> Message:
-    row = (
-        (await connection.execute(sa.select(messages).where(messages.c.id == message_id))).mappings().first()
-    )
+    row = (await connection.execute(_FIND_MESSAGE, {"message": message_id})).mappings().first()
     if row is None:
         raise NotFound(f"there is no message '{message_id}'")
     return _message(row)
 
 
-async def insert_message(connection: Connection, message: Message) -> None:
-    """Add a message; its words can be searched at once when it is complete."""
-    await connection.execute(messages.insert().values(**msgspec.structs.asdict(message)))
-    if message.text and message.role in ("user", "assistant"):
-        await index_message(connection, message.id, message.text)
+async def insert_messages(connection: Connection, added: Sequence[Message]) -> None:
+    """Add messages; their words can be searched at once, an answer's once it is complete."""
+    if added:
+        await connection.execute(_ADD_MESSAGES, [msgspec.structs.asdict(message) for message in added])
+        spoken = [(m.id, m.text) for m in added if m.text and m.role in ("user", "assistant")]
+        await index_messages(connection, spoken)
 
 
 def _no_conversation(conversation_id: str) -> NotFound:

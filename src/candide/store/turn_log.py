@@ -16,6 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ from candide.domain.turns import (
 from candide.errors import NotFound, StoreError
 from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turn_events, turns
-from candide.store.words import index_message
+from candide.store.words import index_messages
 
 COMMIT_INTERVAL_S = 0.04
 """Six times as often as a checkpoint must be; one commit costs about a millisecond of processor time."""
@@ -275,9 +276,9 @@ class TurnLog:
             for entry in entries
         ]
         async with self._database.write(durable=bool(ends)) as connection:
-            await connection.execute(turn_events.insert(), rows)
-            for live, last in ends:
-                await _save_end(connection, live, last)
+            await connection.execute(_ADD_EVENTS, rows)
+            if ends:
+                await _save_ends(connection, ends)
         for live, entries in logged:
             live.frames.extend(entry.frame() for entry in entries)
         for live, _ in ends:
@@ -292,30 +293,69 @@ class TurnLog:
         live.wake()
 
 
-async def _save_end(connection: Connection, live: LiveTurn, last: TurnFinished | TurnFailed) -> None:
-    now = time.time()
+# Made once: putting a statement together costs more than running it.
+_ADD_EVENTS = turn_events.insert()
+_END_TURN = (
+    turns.update()
+    .where(turns.c.id == sa.bindparam("turn"))
+    .values(
+        state=sa.bindparam("turn_state"),
+        error=sa.bindparam("turn_error"),
+        finished_at=sa.bindparam("now"),
+        owner=sa.null(),
+        lease_until=sa.null(),
+    )
+)
+_END_ANSWER = (
+    messages.update()
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.id == sa.bindparam("answer"))
+    .values(
+        text=sa.bindparam("answer_text"),
+        reasoning=sa.bindparam("answer_reasoning"),
+        state=sa.bindparam("answer_state"),
+        model=sa.bindparam("answer_model"),
+        usage=sa.bindparam("answer_usage"),
+    )
+)
+_TOUCH_CONVERSATION = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(updated_at=sa.bindparam("now"))
+)
+
+
+async def _save_ends(connection: Connection, ends: list[tuple[LiveTurn, TurnFinished | TurnFailed]]) -> None:
+    """Save how turns ended: their state, and their answers with the words in them."""
+    query = sa.select(turns.c.id, turns.c.answer_message_id, turns.c.conversation_id)
+    found = await connection.execute(query.where(turns.c.id.in_([live.turn_id for live, _ in ends])))
+    places = {row.id: row for row in found}
+    rows = [_describe_end(live, last, places[live.turn_id]) for live, last in ends]
+    await connection.execute(_END_TURN, rows)
+    await connection.execute(_END_ANSWER, rows)
+    await connection.execute(_TOUCH_CONVERSATION, rows)
+    await index_messages(
+        connection, [(row["answer"], row["answer_text"]) for row in rows if row["answer_text"]]
+    )
+
+
+def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: sa.Row[Any]) -> dict[str, Any]:
     if isinstance(last, TurnFinished):
         turn_state: TurnState = last.state
-        message_state: MessageState = "complete" if last.state == "finished" else "stopped"
+        answer_state: MessageState = "complete" if last.state == "finished" else "stopped"
         usage, error = last.usage or None, None
     else:
-        turn_state, message_state, usage = "failed", "failed", None
+        turn_state, answer_state, usage = "failed", "failed", None
         error = {"code": last.code, "message": last.message, "hint": last.hint}
-    row = (
-        await connection.execute(
-            turns.update()
-            .where(turns.c.id == live.turn_id)
-            .values(state=turn_state, error=error, finished_at=now, owner=None, lease_until=None)
-            .returning(turns.c.answer_message_id, turns.c.conversation_id)
-        )
-    ).one()
-    await connection.execute(
-        messages.update()
-        .where(messages.c.id == row.answer_message_id)
-        .values(text=live.text, reasoning=live.reasoning, state=message_state, model=live.model, usage=usage)
-    )
-    if live.text:
-        await index_message(connection, row.answer_message_id, live.text)
-    await connection.execute(
-        conversations.update().where(conversations.c.id == row.conversation_id).values(updated_at=now)
-    )
+    return {
+        "turn": live.turn_id,
+        "turn_state": turn_state,
+        "turn_error": error,
+        "now": time.time(),
+        "answer": place.answer_message_id,
+        "conversation": place.conversation_id,
+        "answer_text": live.text,
+        "answer_reasoning": live.reasoning,
+        "answer_state": answer_state,
+        "answer_model": live.model,
+        "answer_usage": usage,
+    }

@@ -17,11 +17,20 @@ from candide.domain.ids import new_id
 from candide.domain.messages import Message
 from candide.domain.turns import FINAL_STATES, Turn
 from candide.errors import BadRequest, Conflict, NotFound
-from candide.store.conversations import fetch_conversation, fetch_message, insert_message
+from candide.store.conversations import fetch_conversation, fetch_message, insert_messages
 from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turns
 
 UNSET: Any = object()
+
+# Made once: putting a statement together costs more than running it.
+_ADD_TURN = turns.insert()
+_FIND_TURN = sa.select(turns).where(turns.c.id == sa.bindparam("turn"))
+_MOVE_LEAF = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(current_leaf_id=sa.bindparam("leaf"), updated_at=sa.bindparam("now"))
+)
 
 UNFINISHED = ("queued", "running")
 
@@ -63,6 +72,7 @@ class TurnStore:
                 if earlier is not None:
                     return earlier
             now = time.time()
+            added: list[Message] = []
             if user_message_id is not None:
                 question = await _own_message(connection, conversation_id, user_message_id, "user_message_id")
                 if question.role != "user":
@@ -82,7 +92,7 @@ class TurnStore:
                     parts=parts or [],
                     created_at=now,
                 )
-                await insert_message(connection, question)
+                added.append(question)
             turn = Turn(
                 id=new_id("turn"),
                 conversation_id=conversation_id,
@@ -103,20 +113,17 @@ class TurnStore:
                 turn_id=turn.id,
                 created_at=now,
             )
-            await insert_message(connection, answer)
-            await connection.execute(
-                turns.insert().values(**msgspec.structs.asdict(turn), idempotency_key=idempotency_key)
-            )
-            await connection.execute(
-                conversations.update()
-                .where(conversations.c.id == conversation_id)
-                .values(current_leaf_id=answer.id, updated_at=now)
-            )
+            added.append(answer)
+            await insert_messages(connection, added)
+            row = {**msgspec.structs.asdict(turn), "idempotency_key": idempotency_key}
+            await connection.execute(_ADD_TURN, row)
+            leaf = {"conversation": conversation_id, "leaf": answer.id, "now": now}
+            await connection.execute(_MOVE_LEAF, leaf)
             return turn
 
     async def get(self, turn_id: str) -> Turn:
         async with self._database.read() as connection:
-            row = (await connection.execute(sa.select(turns).where(turns.c.id == turn_id))).mappings().first()
+            row = (await connection.execute(_FIND_TURN, {"turn": turn_id})).mappings().first()
         if row is None:
             raise NotFound(f"there is no turn '{turn_id}'")
         return _turn(row)
@@ -138,8 +145,7 @@ class TurnStore:
         unless it is to be stopped anyway.
         """
         async with self._database.write(durable=False) as connection:
-            query = sa.select(turns).where(turns.c.id == turn_id)
-            row = (await connection.execute(query)).mappings().first()
+            row = (await connection.execute(_FIND_TURN, {"turn": turn_id})).mappings().first()
             if row is None or (not row["stop_requested"] and await _must_wait(connection, row)):
                 return False
             done = await connection.execute(

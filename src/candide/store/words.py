@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -39,6 +40,8 @@ class Found(msgspec.Struct, kw_only=True):
 
 def fold(text: str) -> str:
     """Fold a text for indexing: no case, no accents, unspaced scripts cut into characters."""
+    if text.isascii():
+        return text.casefold()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
@@ -65,14 +68,17 @@ def _terms(query: str) -> list[list[str]]:
     return terms
 
 
-async def index_message(connection: Connection, message_id: str, text: str) -> None:
-    """Index a message's text, in place of what was indexed for it before."""
-    await connection.execute(sa.text("DELETE FROM message_words WHERE message_id = :id"), {"id": message_id})
-    folded = ":folded" if connection.dialect.name == "sqlite" else "to_tsvector('simple', :folded)"
-    await connection.execute(
-        sa.text(f"INSERT INTO message_words (message_id, folded) VALUES (:id, {folded})"),  # noqa: S608 - constants
-        {"id": message_id, "folded": fold(text)},
-    )
+_ADD_WORDS = sa.text("INSERT INTO message_words (message_id, folded) VALUES (:id, :folded)")
+_ADD_VECTORS = sa.text(
+    "INSERT INTO message_words (message_id, folded) VALUES (:id, to_tsvector('simple', :folded))"
+)
+
+
+async def index_messages(connection: Connection, texts: Sequence[tuple[str, str]]) -> None:
+    """Index messages by id and text; each only once, since a message's text never changes."""
+    if texts:
+        statement = _ADD_WORDS if connection.dialect.name == "sqlite" else _ADD_VECTORS
+        await connection.execute(statement, [{"id": i, "folded": fold(text)} for i, text in texts])
 
 
 async def search_messages(connection: Connection, query: str, limit: int) -> list[Found]:
