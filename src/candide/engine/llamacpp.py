@@ -156,13 +156,12 @@ async def prepare(body: Mapping[str, Any], model: LlamaCppModel) -> tuple[dict[s
     if choice == "none":
         tools = []
     offered = tuple(str(tool["function"]["name"]) for tool in tools)
+    tools = escape.tree(tools)
     forced = _forced_tools(tools, choice)
-    if tools:
-        described = escape.tree(tools)
-        if model.template_has_tools:
-            asked["tools"] = described
-        else:
-            asked["messages"] = _introduce_tools(asked["messages"], described)
+    if tools and model.template_has_tools:
+        asked["tools"] = tools
+    elif tools:
+        asked["messages"] = _introduce_tools(asked["messages"], tools)
     if not model.template_has_tools:
         asked["messages"] = [_tell_calls(message) for message in asked["messages"]]
     schema, param, lenient = _answer_schema(asked)
@@ -173,7 +172,9 @@ async def prepare(body: Mapping[str, Any], model: LlamaCppModel) -> tuple[dict[s
         )
         await _constrain(asked, calls, "tools", model, lenient=True)
     elif schema is not None:
-        await _constrain(asked, close_objects(schema), param, model, lenient=lenient)
+        # Escaped too: what a constraint spells out, the model would write with the control token.
+        closed = escape.tree(close_objects(schema))
+        await _constrain(asked, closed, param, model, lenient=lenient)
     elif tools and model.template_has_tools:
         asked["tool_choice"] = "auto"
     if escape.happened and asked.get("stop"):
