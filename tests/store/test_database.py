@@ -61,7 +61,7 @@ def titles_in(file: Path) -> list[str]:
 
 
 @pytest.fixture
-def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The Candide to come: it has one migration more; the file of that migration."""
     migrations = tmp_path / "migrations"
     shutil.copytree(database_module.MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
@@ -73,7 +73,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     )
     monkeypatch.setattr(database_module, "MIGRATIONS", migrations)
     monkeypatch.setattr(database_module, "HEAD", "9000")
-    yield added
+    return added
 
 
 async def make_old(file: Path) -> None:
@@ -201,7 +201,7 @@ async def test_a_damaged_page_is_noticed_where_it_is_read(file: Path) -> None:
 async def test_a_database_that_another_program_holds_is_said_to_be_locked(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.05)
     database = await open_database(file)
     conversations = ConversationStore(database)
     with contextlib.closing(sqlite3.connect(file)) as program:
@@ -221,14 +221,14 @@ async def test_a_full_disk_is_named_and_loses_nothing(file: Path) -> None:
     conversations = ConversationStore(database)
     kept = await conversations.create()
     async with database.write() as connection:
-        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        pages = (await connection.execute(sa.text("PRAGMA page_count"))).scalar_one()
+        await connection.execute(sa.text(f"PRAGMA max_page_count = {pages}"))
     with pytest.raises(StoreError, match="is full") as full:
         await conversations.create(system_prompt="x" * 100_000)
     assert full.value.code == "disk_full"
     assert [c.id for c in await conversations.list(limit=10)] == [kept]
     async with database.write() as connection:
-        await connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+        await connection.execute(sa.text("PRAGMA max_page_count = 1000000"))
     await conversations.create(system_prompt="x" * 100_000)
     await database.close()
 
