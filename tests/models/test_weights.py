@@ -172,6 +172,8 @@ def test_another_model_of_the_same_name_is_not_overwritten(folder: WeightsFolder
     hub.add("o/other/tiny.gguf", OTHER)
     folder.pull("hf:o/r/tiny.gguf")
 
+    with pytest.raises(WeightsError, match="another model named 'tiny'"):
+        folder.pull("/gone/tiny.gguf")
     with pytest.raises(WeightsError, match="another model named 'tiny'") as caught:
         folder.pull("hf:o/other/tiny.gguf")
 
@@ -203,6 +205,20 @@ def test_a_file_that_the_user_put_there_is_a_model(folder: WeightsFolder) -> Non
     assert folder.find("dropped").record is None
     assert folder.verify("dropped").expected is None
     assert folder.verify("dropped").sha256 == SHA256
+
+
+def test_a_dropped_file_is_found_by_its_name_in_any_case(folder: WeightsFolder) -> None:
+    folder.folder.mkdir()
+    (folder.folder / "My Model-7B.gguf").write_bytes(MODEL)
+    (folder.folder / "._My Model-7B.gguf").write_bytes(b"what macOS leaves behind")
+
+    assert [weights.name for weights in folder.installed()] == ["My Model-7B"]
+    for name in ("My Model-7B", "my model-7b", "My Model-7B.gguf"):
+        assert folder.find(name).path.name == "My Model-7B.gguf"
+    assert folder.use("my model-7b").name == "My Model-7B"
+    default = folder.default()
+    assert default is not None
+    assert default.name == "My Model-7B"
 
 
 def test_a_path_is_found_wherever_it_is(folder: WeightsFolder, tmp_path: Path) -> None:

@@ -126,9 +126,8 @@ class _Transfer:
             except _AgainError as again:
                 failures = 0 if self._part.size > before else failures + 1
                 # A server that never answered will hardly do so soon, and there may be another source.
-                if failures >= (
-                    self._download.attempts if self._connected else min(3, self._download.attempts)
-                ):
+                patience = self._download.attempts if self._connected else min(2, self._download.attempts)
+                if failures >= patience:
                     raise self._unreachable(str(again)) from again
                 self._meter.wait(self._pause(failures, again.after), f"{again}; trying again")
             else:

