@@ -41,11 +41,15 @@ class Served:
         begun = time.perf_counter()
         while time.perf_counter() - begun < timeout_s:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
-            with contextlib.suppress(OSError, urllib.error.URLError):
-                with urllib.request.urlopen(self.url + path, timeout=1) as reply:
-                    if reply.status == 200:
-                        return time.perf_counter() - begun
+                raise RuntimeError(
+                    f"the server ended with {self.process.returncode}:\n{self.log.read_text()}"
+                )
+            with (
+                contextlib.suppress(OSError, urllib.error.URLError),
+                urllib.request.urlopen(self.url + path, timeout=1) as reply,
+            ):
+                if reply.status == 200:
+                    return time.perf_counter() - begun
             time.sleep(0.002)
         raise TimeoutError(f"{self.url}{path} does not answer:\n{self.log.read_text()}")
 
@@ -71,7 +75,11 @@ class Served:
 def spawn(command: list[str], url: str, log: Path, environ: dict[str, str] | None = None) -> Served:
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env={**os.environ, **(environ or {})}
+            command,
+            stdout=stream,
+            stderr=stream,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environ or {})},
         )
     return Served(process, url, log)
 
@@ -88,7 +96,17 @@ def spawn_scripted(script: dict[str, Any], folder: Path, port: int = 0) -> Serve
     port = port or free_port()
     path = folder / f"script-{port}.json"
     path.write_text(json.dumps(script))
-    command = [sys.executable, "-m", "candide", "engine", "scripted", "--port", str(port), "--script", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "candide",
+        "engine",
+        "scripted",
+        "--port",
+        str(port),
+        "--script",
+        str(path),
+    ]
     return spawn(command, f"http://127.0.0.1:{port}", folder / f"scripted-{port}.log")
 
 
@@ -103,4 +121,9 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     print(f"\n{title}")
     for row in [header, ["-" * width for width in widths], *rows]:
-        print("  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))))
+        print(
+            "  ".join(
+                cell.rjust(width) if i else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+        )

@@ -60,7 +60,11 @@ class Stream:
 
 async def ask_openai(url: str, tokens: int) -> Stream:
     stream = Stream(url, b'"w')
-    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": f"{tokens} please"}]}
+    body = {
+        "model": "scripted",
+        "stream": True,
+        "messages": [{"role": "user", "content": f"{tokens} please"}],
+    }
     await stream.request("POST", "/v1/chat/completions", body)
     return stream
 
@@ -112,7 +116,9 @@ def measure(kind: str, server: Served, engine: Served, streams: int, tokens: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--streams", default="1,32,128,512")
     parser.add_argument("--tokens", type=int, default=400)
     parser.add_argument("--pace-ms", default="5,0")
@@ -140,7 +146,16 @@ def main() -> None:
                 server.stop()
                 engine.stop()
             offered = "at full speed" if float(pace) == 0 else f"at {pace} ms a token"
-            header = ["streams", "tokens/s", "ratio", "CPU us/token", "first p50 ms", "p95 ms", "errors", "RSS MiB"]
+            header = [
+                "streams",
+                "tokens/s",
+                "ratio",
+                "CPU us/token",
+                "first p50 ms",
+                "p95 ms",
+                "errors",
+                "RSS MiB",
+            ]
             print_table(f"{arguments.tokens} tokens each, {offered}", header, rows)
 
 

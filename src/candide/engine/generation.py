@@ -57,8 +57,8 @@ class Writer:
         self._asks_in_words: set[str] = set()
 
     async def first_engine(self, model: str) -> tuple[str, str]:
-        """The model's full name and the engine that would answer now."""
-        found = await self._routes.resolve(model)
+        """The model's full name and the engine that would answer now; waits for one as `write` does."""
+        found = await self._resolve(model)
         return found.name, found.routes[0].engine.name
 
     async def write(
@@ -74,7 +74,7 @@ class Writer:
         position = 0
         failed: tuple[str, EngineError] | None = None
         while True:
-            found, position, attempt, failed = await self._resolve(model, position, attempt, failed)
+            found = await self._resolve(model)
             route = found.routes[position % len(found.routes)]
             if failed is not None:
                 yield EngineSwitched(
@@ -99,13 +99,12 @@ class Writer:
             else:
                 return
 
-    async def _resolve(
-        self, model: str, position: int, attempt: int, failed: tuple[str, EngineError] | None
-    ) -> tuple[Model, int, int, tuple[str, EngineError] | None]:
+    async def _resolve(self, model: str) -> Model:
         """Find the routes, waiting while no engine can be asked for its models."""
+        attempt = 0
         while True:
             try:
-                return await self._routes.resolve(model), position, attempt, failed
+                return await self._routes.resolve(model)
             except EngineError as error:
                 attempt += 1
                 if attempt >= self._patience.attempts:
