@@ -155,9 +155,9 @@ class Database:
     def _explained(self) -> Any:
         try:
             yield
-        except exc.IntegrityError:
-            raise
         except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error, OSError) as error:
+            if _is_about_data(error):
+                raise
             raise self._explain(error) from error
 
     def _explain(self, error: Exception) -> StoreError:
@@ -371,6 +371,13 @@ def _read_url(text: str) -> sa.URL:
     if backend != "sqlite" and importlib.util.find_spec("asyncpg") is None:
         raise SettingsError("PostgreSQL needs the package asyncpg", hint="pip install 'candide[postgres]'")
     return url.set(drivername=_DRIVERS[backend])
+
+
+def _is_about_data(error: Exception) -> bool:
+    """Whether a database complains of what it was told to write, and not of itself."""
+    # PostgreSQL's classes 22, data exceptions, and 54, limits exceeded.
+    sqlstate = str(getattr(getattr(error, "orig", None), "sqlstate", ""))
+    return isinstance(error, (exc.IntegrityError, exc.DataError)) or sqlstate[:2] in ("22", "54")
 
 
 def _read_revision(connection: sa.Connection) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -229,6 +230,10 @@ class TurnLog:
                 log.warning("turn events wait: %s", error.message)
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception:
+                log.exception("turn events wait")
+                await asyncio.sleep(RETRY_S)
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent.wait(), COMMIT_INTERVAL_S)
 
@@ -240,25 +245,44 @@ class TurnLog:
         batches = [
             (live, events) for live in dirty.values() if not live.lost and (events := live.take_pending())
         ]
-        if not batches:
-            return
+        unsaved = batches
         try:
-            await self._save(batches)
-        except exc.IntegrityError:
-            # Some turn was taken over. Find out which; the others are saved one by one.
-            for batch in batches:
-                try:
-                    await self._save([batch])
-                except exc.IntegrityError:
-                    log.warning("turn %s was taken over by another owner", batch[0].turn_id)
-                    batch[0].lost = True
-                    self._forget(batch[0])
-        except BaseException:
-            for live, events in batches:
+            if batches:
+                await self._save(batches)
+            unsaved = []
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - it is raised or logged below
+            # One of the turns was taken over, or holds what cannot be saved; one by one it is found out which.
+            while unsaved:
+                await self._save_alone(*unsaved[0])
+                unsaved = unsaved[1:]
+        finally:
+            for live, events in unsaved:
                 live.pending[:0] = events
                 self._dirty[live.turn_id] = live
-            self._work.set()
+                self._work.set()
+
+    async def _save_alone(self, live: LiveTurn, events: list[TurnEvent]) -> None:
+        """Save one turn's events; what is not to be saved costs that turn only. Raises StoreError."""
+        try:
+            await self._save([(live, events)])
+        except StoreError:
             raise
+        except exc.IntegrityError:
+            log.warning("turn %s was taken over by another owner", live.turn_id)
+        except Exception:
+            number = secrets.token_hex(4)
+            log.exception("turn %s cannot be saved, error %s", live.turn_id, number)
+            saved = LiveTurn(live.turn_id, [entry.event for entry in await self.read(live.turn_id, 0)])
+            failed = TurnFailed(
+                code="internal", message=f"Candide made a mistake (error {number})", hint="see the log"
+            )
+            await self._save([(saved, [failed])])
+        else:
+            return
+        live.lost = True
+        self._forget(live)
 
     async def _save(self, batches: list[tuple[LiveTurn, list[TurnEvent]]]) -> None:
         logged = [
