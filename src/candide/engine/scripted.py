@@ -26,6 +26,7 @@ import itertools
 import os
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 TOKENS_PER_WRITE = 16
 """At full speed tokens leave in groups of this many, so that the event loop is not one write each."""
+
+MAX_UNSENT_BYTES = 256 * 1024
+"""A client that reads slower than this piles up is waited for."""
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,6 +130,7 @@ class ScriptedEngine:
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._text)
         app.router.add_post("/v1/embeddings", self._embeddings)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1, handler_cancellation=True
@@ -172,9 +177,20 @@ class ScriptedEngine:
         return _json({"object": "list", "model": body.get("model"), "data": data, "usage": usage})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, msgspec.json.decode(await request.read(), type=dict[str, Any]))
+
+    async def _text(self, request: web.Request) -> web.StreamResponse:
+        """A prompt without a template is answered like one message; of several prompts, the first."""
+        body = msgspec.json.decode(await request.read(), type=dict[str, Any])
+        prompt = body["prompt"] if isinstance(body["prompt"], str) else str(body["prompt"][0])
+        body["messages"] = [{"role": "user", "content": prompt}]
+        return await self._answer(request, body, legacy=True)
+
+    async def _answer(
+        self, request: web.Request, body: dict[str, Any], *, legacy: bool = False
+    ) -> web.StreamResponse:
         if self.script.api_key and request.headers.get("Authorization") != f"Bearer {self.script.api_key}":
             return _refuse(401, "wrong key")
-        body = msgspec.json.decode(await request.read(), type=dict[str, Any])
         self.requests.append(body)
         del self.requests[:-1000]
         messages: list[dict[str, Any]] = body.get("messages") or []
@@ -202,6 +218,7 @@ class ScriptedEngine:
             skipped=skipped,
             tokens=tokens[:limit],
             finish_reason=finish,
+            legacy=legacy,
             usage=self._count(prompt, min(limit, len(tokens))),
             pace_s=(self.script.pace_ms if reply.pace_ms is None else reply.pace_ms) / 1000,
             first_s=(self.script.first_token_ms if reply.first_token_ms is None else reply.first_token_ms)
@@ -268,7 +285,7 @@ class ScriptedEngine:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )
         await response.prepare(request)
-        write = response.write
+        write = _chunk_writer(request)
         reply, pace_s = answer.reply, answer.pace_s
         try:
             await write(answer.frame({"role": "assistant", "content": ""}))
@@ -354,9 +371,10 @@ class ScriptedEngine:
             message["reasoning_content"] = answer.reply.reasoning
         if calls := answer.tool_calls():
             message |= {"content": None, "tool_calls": calls}
-        choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason}
+        choice |= {"text": message["content"]} if answer.legacy else {"message": message}
         return _json(
-            {"id": answer.id, "object": "chat.completion", "created": int(time.time()), "model": answer.model,
+            {"id": answer.id, "object": answer.kind, "created": int(time.time()), "model": answer.model,
              "choices": [choice], "usage": answer.usage}
         )  # fmt: skip
 
@@ -372,16 +390,27 @@ class _Answer(msgspec.Struct, kw_only=True):
     skipped: int
     tokens: list[str]
     finish_reason: str
+    legacy: bool
     usage: dict[str, Any]
     pace_s: float
     first_s: float
 
+    @property
+    def kind(self) -> str:
+        return "text_completion" if self.legacy else "chat.completion"
+
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        chunk = {"id": self.id, "object": "chat.completion.chunk", "created": 0, "model": self.model}
+        chunk = {
+            "id": self.id,
+            "object": self.kind if self.legacy else self.kind + ".chunk",
+            "created": 0,
+            "model": self.model,
+        }
         return b"data: " + msgspec.json.encode({**chunk, "choices": choices, **more}) + b"\n\n"
 
     def frame(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        return self._chunk([{"index": 0, "delta": delta, "finish_reason": finish_reason}])
+        said = {"text": delta.get("content", "")} if self.legacy else {"delta": delta}
+        return self._chunk([{"index": 0, **said, "finish_reason": finish_reason}])
 
     def usage_frame(self) -> bytes:
         return self._chunk([], usage=self.usage)
@@ -398,6 +427,20 @@ class _Answer(msgspec.Struct, kw_only=True):
              "function": {"name": call.name, "arguments": msgspec.json.encode(call.arguments).decode()}}
             for i, call in enumerate(self.reply.tool_calls)
         ]  # fmt: skip
+
+
+def _chunk_writer(request: web.Request) -> Callable[[bytes], Awaitable[None]]:
+    """Write chunks (RFC 9112, 7.1) of a prepared response; a third of the cost of the library's own way."""
+
+    async def write(data: bytes) -> None:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        while transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - transports tell no one when they have room
+
+    return write
 
 
 def _answer_tokens(reply: Reply) -> list[str]:
