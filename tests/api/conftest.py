@@ -53,7 +53,7 @@ async def _serve(script: Script, ready: Future[Place], stop: asyncio.Event) -> N
             uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         )
         serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        while not server.started:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         ready.set_result(Place(f"http://127.0.0.1:{port}/v1", engine, asyncio.get_running_loop()))

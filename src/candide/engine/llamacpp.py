@@ -26,6 +26,7 @@ from candide.engine.tool_calls import CallFinder, CallReader, CallStart, Part
 from candide.errors import BadRequest, EngineBroke, EngineUnavailable, UnsupportedContent
 
 CHAT_PATH = "/chat/completions"
+TEXT_PATH = "/completions"
 MOST_CALLS = 8
 
 TOOLS_INTRODUCTION = (
@@ -80,9 +81,12 @@ class LlamaCppEngine:
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:
         if path == CHAT_PATH:
             return await self.open_chat(body)
-        return await self._client.open_stream(path, body)
+        stream = await self._client.open_stream(path, body)
+        return LegacyStream(stream, includes_usage(body)) if path == TEXT_PATH else stream
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        if path == TEXT_PATH:
+            return rewrite_text(await self._client.post(path, body))
         if path != CHAT_PATH:
             return await self._client.post(path, body)
         asked, rewriting = await prepare(body, self._model)
@@ -487,3 +491,68 @@ class _Choice(msgspec.Struct):
 
 class _Frame(msgspec.Struct):
     choices: list[_Choice] = []
+
+
+class LegacyStream:
+    """A stream of `/completions`, in the shape that OpenAI gave it; see `candide.domain.engines.ChatStream`."""
+
+    def __init__(self, stream: ChatStream, includes_usage: bool) -> None:
+        self.engine = stream.engine
+        self._stream = stream
+        self._includes_usage = includes_usage
+
+    def __aiter__(self) -> AsyncIterator[list[bytes]]:
+        return self._batches()
+
+    async def _batches(self) -> AsyncIterator[list[bytes]]:
+        usage: dict[str, Any] | None = None
+        async for batch in self._stream:
+            frames: list[bytes] = []
+            for payload in batch:
+                if payload == b"null":  # how llama.cpp opens the answer to several prompts
+                    continue
+                try:
+                    frame = rewrite_text(msgspec.json.decode(payload, type=dict[str, Any]))
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise EngineBroke(f"engine '{self.engine}' sent a malformed frame: {error}") from error
+                usage = frame.pop("usage", None) or usage
+                if self._includes_usage and usage and not frame.get("choices"):
+                    frame["usage"], usage = usage, None
+                frames.append(msgspec.json.encode(frame))
+            if frames:
+                yield frames
+        if self._includes_usage and usage:
+            yield [msgspec.json.encode({"object": "text_completion", "choices": [], "usage": usage})]
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def includes_usage(body: Mapping[str, Any]) -> bool:
+    options: Mapping[str, Any] = body.get("stream_options") or {}
+    return bool(options.get("include_usage"))
+
+
+def rewrite_text(reply: dict[str, Any]) -> dict[str, Any]:
+    """A reply of `/completions`, or a frame of it, whose probabilities have the shape of that path, in place."""
+    if str(reply.get("id", "")).startswith("chatcmpl-"):
+        reply["id"] = "cmpl-" + reply["id"].removeprefix("chatcmpl-")
+    for choice in cast("list[dict[str, Any]]", reply.get("choices") or []):
+        logged: dict[str, Any] = choice.get("logprobs") or {}
+        entries: list[dict[str, Any]] | None = logged.get("content")
+        if entries is None:
+            continue
+        offsets: list[int] = []
+        offset = 0
+        for entry in entries:
+            offsets.append(offset)
+            offset += len(entry["token"])
+        choice["logprobs"] = {
+            "tokens": [entry["token"] for entry in entries],
+            "token_logprobs": [entry["logprob"] for entry in entries],
+            "top_logprobs": [
+                {top["token"]: top["logprob"] for top in entry.get("top_logprobs", ())} for entry in entries
+            ],
+            "text_offset": offsets,
+        }
+    return reply

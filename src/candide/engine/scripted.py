@@ -164,7 +164,9 @@ class ScriptedEngine:
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        given = body["input"]
+        one = isinstance(given, str) or all(isinstance(token, int) for token in given)
+        texts: list[Any] = [given] if one else given
         data = [
             {
                 "object": "embedding",

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from candide.engine.routes import Routes
 from candide.errors import NotFound
 from candide.server.openai.chat import build_chat_router
+from candide.server.openai.completions import build_completions_router
+from candide.server.openai.embeddings import build_embeddings_router
 from candide.server.openai.errors import OpenAIRoute
 from candide.server.openai.models import build_models_router
 
@@ -25,6 +27,8 @@ def build_router(services: OpenAIServices) -> APIRouter:
     """Everything under `/v1`, what is not there included."""
     router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=OpenAIRoute)
     router.include_router(build_chat_router(services.routes))
+    router.include_router(build_completions_router(services.routes))
+    router.include_router(build_embeddings_router(services.routes))
     router.include_router(build_models_router(services.routes))
 
     @router.api_route(

@@ -13,6 +13,7 @@ from candide.errors import EngineBroke
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
 from candide.server.openai.streams import (
     ClientGone,
+    gone,
     open_stream,
     while_connected,
     write_frames,
@@ -21,7 +22,6 @@ from candide.server.openai.wire import ChatRequest
 from candide.server.sse import EventStream
 
 PATH = "/chat/completions"
-CLIENT_GONE_STATUS = 499  # as nginx writes it; nobody receives it
 
 
 def build_chat_router(routes: Routes) -> APIRouter:
@@ -38,7 +38,7 @@ def build_chat_router(routes: Routes) -> APIRouter:
                 return EventStream(write_frames(stream, body.model))
             reply = await while_connected(request, routes.post(body.model, PATH, asked))
         except ClientGone:
-            return Response(status_code=CLIENT_GONE_STATUS)
+            return gone()
         return Response(msgspec.json.encode(check_reply(reply, body.model)), media_type="application/json")
 
     return router

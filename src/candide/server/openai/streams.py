@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive
 
 from candide.domain.engines import ChatStream
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 # The frame with which most engines open a stream, long before their first word.
 _ONLY_ROLE = re.compile(rb'"delta":\s*\{\s*"role":\s*"assistant"(,\s*"content":\s*(""|null))?\s*\}')
+
+CLIENT_GONE_STATUS = 499  # as nginx writes it in its log
 
 DONE = b"data: [DONE]\n\n"
 
@@ -84,6 +87,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, CandideError):
                 await task
+
+
+def gone() -> Response:
+    """What nobody receives."""
+    return Response(status_code=CLIENT_GONE_STATUS)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
