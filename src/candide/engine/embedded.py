@@ -25,6 +25,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from candide.domain.engines import ChatStream
+from candide.engine.control_text import ControlTexts
+from candide.engine.llamacpp import LlamaCppModel
 from candide.engine.sizing import MIB, Plan, choose_budget, make_plan
 from candide.engine.supervisor import Worker, log_name, make_key
 from candide.engine.worker import WorkerConfig
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 
 NATIVE_PATHS = ("/tokenize", "/detokenize", "/apply-template", "/infill", "/rerank")
 """What llama.cpp serves beside OpenAI's protocol, outside of `/v1`."""
+
+CHAT_BATCH = 128
+LARGEST_EMBEDDING_BATCH = 2048
+"""A model that was trained for embeddings reads each text in one step."""
 
 WATCH_INTERVAL_S = 1.0
 HEALTH_INTERVAL_S = 10.0
@@ -163,9 +169,16 @@ class EmbeddedEngines:
             await self._unload(place)
 
     async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
+        return await self.open_stream("/chat/completions", body)
+
+    async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:
+        """POST a streaming request to any path of the protocol."""
         place, request = self._admit(body)
+        # Reports while it reads the prompt: llama.cpp looks whether someone still listens only when it has
+        # something to say to him, or when nobody's answer moves for a second.
+        asked = {**body, "return_progress": True}
         try:
-            stream = await self._send(place, request, lambda worker: worker.client.open_chat(body))
+            stream = await self._send(place, request, lambda worker: worker.client.open_stream(path, asked))
         except BaseException:
             self._release(place, request)
             raise
@@ -232,15 +245,14 @@ class EmbeddedEngines:
                     worker = await self._ensure_loaded(place)
             request.sent_at = time.monotonic()
             try:
-                return await send(worker)
+                return await worker.call(send)
             except EngineError as error:
+                request.sent_at = 0.0
                 gone = await _is_gone(worker)
                 if request.verdict is not None:
                     raise request.verdict from error
                 if not (gone and may_retry) or self._closed:
                     raise
-            finally:
-                request.sent_at = request.sent_at if request.progress_at else 0.0
         raise AssertionError("the second try returns or raises")
 
     def _release(self, place: _Place, request: _Request) -> None:
@@ -301,10 +313,18 @@ class EmbeddedEngines:
                 pool=plan.pool,
                 kv_cache=plan.kv_cache,
                 prompt_cache_mb=plan.prompt_cache_mb,
-                pooling="" if header.pooling else "mean",
+                # Of the usual ways only this one takes texts that are longer than one step of llama.cpp.
+                pooling="" if header.pooling else "last",
+                batch=min(header.context_tokens, LARGEST_EMBEDDING_BATCH) if header.pooling else CHAT_BATCH,
                 llama_server=options.llama_server,
             )
-            worker = Worker(config, options.logs_dir / log_name(place.name), options.timeout_s)
+            model = LlamaCppModel(
+                ControlTexts(header.control_tokens, header.chat_template),
+                template_has_tools=header.uses_tools,
+                # A llama-server of the user's may have been built without it.
+                guidance=not options.llama_server,
+            )
+            worker = Worker(config, model, options.logs_dir / log_name(place.name), options.timeout_s)
             began = time.monotonic()
             try:
                 await worker.start(options.load_timeout_s)
@@ -424,6 +444,9 @@ class EmbeddedEngines:
             self._begin_loading(place)
 
 
+_PROGRESS = b'"prompt_progress"'
+
+
 class EmbeddedChatStream:
     """The stream of a worker; its end, however it comes, gives the request's turn to the next one."""
 
@@ -432,17 +455,21 @@ class EmbeddedChatStream:
         self._stream = stream
         self._request = request
         self._release = release
-        request.progress_at = time.monotonic()
 
     def __aiter__(self) -> AsyncIterator[list[bytes]]:
         return self._batches()
 
     async def _batches(self) -> AsyncIterator[list[bytes]]:
         request = self._request
+        begun = False
         try:
             async for batch in self._stream:
                 request.progress_at = time.monotonic()
-                yield batch
+                if not begun:
+                    batch = [payload for payload in batch if _PROGRESS not in payload]
+                    begun = bool(batch)
+                if batch:
+                    yield batch
         except EngineError as error:
             if request.verdict is not None:
                 raise request.verdict from error

@@ -15,14 +15,19 @@ import re
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from candide.engine.client import EngineClient
+from candide.engine.llamacpp import LlamaCppEngine, LlamaCppModel
 from candide.engine.worker import WorkerConfig
 from candide.errors import CandideError, EngineUnavailable, WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import aiohttp
+
+T = TypeVar("T")
 
 LARGEST_LOG_BYTES = 2 * 1024 * 1024
 LOG_LINES_IN_ERRORS = 8
@@ -35,20 +40,29 @@ _DAMAGED = re.compile(rb"corrupted or incomplete|not within the file bounds|inva
 class Worker:
     """A process that serves one model; `client` speaks OpenAI's paths, `native` llama.cpp's own."""
 
-    def __init__(self, config: WorkerConfig, log_path: Path, timeout_s: float) -> None:
+    def __init__(self, config: WorkerConfig, model: LlamaCppModel, log_path: Path, timeout_s: float) -> None:
         self.config = config
         self.log_path = log_path
         self._timeout_s = timeout_s
+        self._model = model
         self._process: asyncio.subprocess.Process | None = None
         self._log_start = 0
         self._address = ""
+        self._calls = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
         self._probe: aiohttp.ClientSession | None = None
-        self.client: EngineClient
+        self.client: LlamaCppEngine
         self.native: EngineClient
 
     @property
     def pid(self) -> int:
         return self._process.pid if self._process else 0
+
+    @property
+    def address(self) -> str:
+        """`http://127.0.0.1:PORT`, once it has started."""
+        return self._address
 
     @property
     def alive(self) -> bool:
@@ -74,9 +88,8 @@ class Worker:
             await self.kill()
             raise self._explain_failure(str(reply.get("error", "")))
         self._address = f"http://127.0.0.1:{reply['port']}"
-        self.client = EngineClient(
-            self.config.name, self._address + "/v1", self.config.api_key, self._timeout_s
-        )
+        client = EngineClient(self.config.name, self._address + "/v1", self.config.api_key, self._timeout_s)
+        self.client = LlamaCppEngine(client, self._model)
         self.native = EngineClient(self.config.name, self._address, self.config.api_key, self._timeout_s)
 
     async def _spawn(self) -> dict[str, Any]:
@@ -119,11 +132,19 @@ class Worker:
                 slots: Any = await response.json()
         return sum(bool(slot["is_processing"]) for slot in slots)
 
+    async def call(self, send: Callable[[Worker], Awaitable[T]]) -> T:
+        """Send a request, so that `stop` knows of it."""
+        self._calls += 1
+        self._calm.clear()
+        try:
+            return await send(self)
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._calm.set()
+
     async def stop(self) -> None:
         """End the process, and return when it is gone. May be called twice."""
-        for session in (getattr(self, "client", None), getattr(self, "native", None), self._probe):
-            if session is not None:
-                await session.close()
         if self.alive:
             assert self._process is not None
             with contextlib.suppress(ProcessLookupError):
@@ -131,6 +152,12 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), LONGEST_GOODBYE_S)
         await self.kill()
+        # Calls under way fail now that nobody listens; a client closed under them would confuse them.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._calm.wait(), LONGEST_GOODBYE_S)
+        for session in (getattr(self, "client", None), getattr(self, "native", None), self._probe):
+            if session is not None:
+                await session.close()
 
     async def kill(self) -> None:
         if self._process is None:

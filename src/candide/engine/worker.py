@@ -51,6 +51,8 @@ class WorkerConfig:
     kv_cache: str = "f16"
     prompt_cache_mb: int = 0
     """Memory for conversations that lost their slot, so that they come back without being read again."""
+    batch: int = 128
+    """Prompt tokens in one step. Between two steps others' tokens are written and cancellations are seen."""
     pooling: str = ""
     """How `/embeddings` makes one vector of many; empty leaves it to the model."""
     llama_server: str = ""
@@ -124,9 +126,10 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     p.cache_ram_mib = config.prompt_cache_mb
     p.cpuparams.n_threads = config.threads
     p.cpuparams_batch.n_threads = config.threads
-    # The same process answers /embeddings; llama.cpp wants batches of at most one step for that.
+    # The same process answers /embeddings; llama.cpp wants both sizes to be one for that.
     p.embedding = True
-    p.n_batch = p.n_ubatch
+    p.n_batch = config.batch
+    p.n_ubatch = config.batch
     if config.pooling:
         p.pooling_type = getattr(library.llama_pooling_type, f"LLAMA_POOLING_TYPE_{config.pooling.upper()}")
     # A thread of its HTTP server is taken for as long as an answer is written.
@@ -144,7 +147,7 @@ def make_arguments(config: WorkerConfig, port: int) -> list[str]:
         "--cache-ram", str(config.prompt_cache_mb),
         "--threads", str(config.threads), "--threads-batch", str(config.threads),
         "--threads-http", str(http_threads(config)),
-        "--embeddings", "--ubatch-size", "512", "--batch-size", "512", "--jinja", "--no-webui",
+        "--embeddings", "--ubatch-size", str(config.batch), "--batch-size", str(config.batch), "--jinja", "--no-webui",
     ]  # fmt: skip
     if config.pooling:
         arguments += ["--pooling", config.pooling]

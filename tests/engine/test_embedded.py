@@ -1,0 +1,451 @@
+"""The embedded engine with a real model: processes are really killed, memory is really given back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
+from candide.engine.sizing import MIB
+from candide.errors import (
+    BadRequest,
+    EngineError,
+    EngineOverloaded,
+    EngineUnavailable,
+    NotFound,
+    WeightsError,
+)
+
+pytestmark = pytest.mark.weights
+
+Start = Callable[..., EmbeddedEngines]
+
+
+@pytest.fixture
+async def start(smol_path: Path, tmp_path: Path) -> AsyncIterator[Start]:
+    """Make embedded engines over the small model under the name `smol`, closed after the test."""
+    made: list[EmbeddedEngines] = []
+
+    def make(weights: Mapping[str, Path] | None = None, **options: Any) -> EmbeddedEngines:
+        options = {"context_tokens": 1024, "slots": 2, "logs_dir": tmp_path / "logs", **options}
+        engine = EmbeddedEngines(weights or {"smol": smol_path}, EmbeddedOptions(**options))
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        await engine.close()
+
+
+def chat(*texts: str, model: str = "smol", **parameters: Any) -> dict[str, Any]:
+    """A request whose messages alternate between user and assistant."""
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+    return {"model": model, "messages": messages, "temperature": 0, "max_tokens": 16, **parameters}
+
+
+ENDLESS = chat("Count from one to one million.", max_tokens=900, ignore_eos=True)
+
+
+async def read_text(stream: Any) -> str:
+    parts: list[str] = []
+    async for batch in stream:
+        for payload in batch:
+            for choice in json.loads(payload)["choices"]:
+                parts.append(choice["delta"].get("content") or "")  # noqa: PERF401
+    return "".join(parts)
+
+
+async def first_batch(stream: Any) -> list[bytes]:
+    return await anext(aiter(stream))
+
+
+async def wait_until(condition: Callable[[], Any], longest_s: float = 20.0) -> None:
+    deadline = time.monotonic() + longest_s
+    while True:
+        met = condition()
+        if asyncio.iscoroutine(met):
+            met = await met
+        if met:
+            return
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.05)
+
+
+async def busy_slots(engine: EmbeddedEngines) -> int:
+    worker = engine._places["smol"].worker
+    assert worker is not None
+    return await worker.count_busy_slots(5)
+
+
+async def test_model_is_loaded_by_the_first_request_and_streams(start: Start) -> None:
+    engine = start()
+    assert await engine.models() == ["smol"]
+    assert not await engine.ready()
+    stream = await engine.open_chat(chat("Say hello."))
+    assert await read_text(stream)
+    await stream.aclose()
+    assert await engine.ready()
+
+
+async def test_requests_during_the_load_wait_for_one_and_the_same_worker(start: Start) -> None:
+    engine = start()
+    replies = await asyncio.gather(*(engine.post("/chat/completions", chat(f"Say {n}.")) for n in range(4)))
+    assert all(reply["choices"][0]["message"]["content"] for reply in replies)
+    assert len(psutil.Process().children()) == 1
+
+
+async def test_request_for_a_model_without_weights_is_not_found(start: Start) -> None:
+    with pytest.raises(NotFound, match="'gpt-4o'"):
+        await start().open_chat(chat("Hi", model="gpt-4o"))
+
+
+async def test_worker_refuses_whoever_does_not_know_its_key(start: Start) -> None:
+    import aiohttp
+
+    engine = start()
+    await engine.load("smol")
+    worker = engine._places["smol"].worker
+    assert worker is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(worker.address + "/v1/chat/completions", json=chat("Hi")) as response,
+    ):
+        assert response.status == 401
+    arguments = " ".join(psutil.Process(worker.pid).cmdline())
+    assert worker.config.api_key not in arguments
+
+
+async def test_prompt_and_answer_of_a_turn_are_not_read_again_in_the_next(start: Start) -> None:
+    engine = start()
+    texts: list[str] = ["Name three animals of the forest and say where each of them lives."]
+    known = 0
+    for _ in range(4):
+        reply = await engine.post("/chat/completions", chat(*texts, max_tokens=32))
+        usage = reply["usage"]
+        # The template closes the answer with tokens of its own, which were not in the cache.
+        assert usage["prompt_tokens_details"]["cached_tokens"] >= known - 3
+        known = usage["prompt_tokens"] + usage["completion_tokens"]
+        texts += [reply["choices"][0]["message"]["content"], "Go on with one more."]
+    assert known > 150
+
+
+async def test_other_conversations_and_titles_leave_the_prefix_of_the_first_in_the_cache(
+    start: Start,
+) -> None:
+    engine = start()
+    story = "Tell me about the river that runs through the old town. " * 12
+    first = await engine.post("/chat/completions", chat(story, max_tokens=32))
+    answer = first["choices"][0]["message"]["content"]
+    known = first["usage"]["prompt_tokens"] + first["usage"]["completion_tokens"]
+    await engine.post("/chat/completions", chat(story, answer, "Write a title for this conversation."))
+    for n in range(4):  # more conversations than slots
+        await engine.post(
+            "/chat/completions", chat(f"{n} things that I like about mountains are these. " * 12)
+        )
+    again = await engine.post("/chat/completions", chat(story, answer, "And then?"))
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] >= known - 3
+
+
+async def test_each_conversation_may_use_the_full_context_whatever_the_number_of_slots(start: Start) -> None:
+    engine = start(slots=4)
+    reply = await engine.post("/chat/completions", chat("word " * 950, max_tokens=1))
+    assert reply["usage"]["prompt_tokens"] > 950
+    assert engine.loaded()["smol"].context == 1024
+
+
+async def test_answers_are_written_at_the_same_time(start: Start) -> None:
+    engine = start()
+    streams = [await engine.open_chat(ENDLESS) for _ in range(2)]
+    assert await busy_slots(engine) == 2
+    for stream in streams:
+        await first_batch(stream)
+        await stream.aclose()
+
+
+async def wait_until_busy(engine: EmbeddedEngines, slots: int, longest_s: float = 10.0) -> None:
+    async def is_so() -> bool:
+        await asyncio.sleep(0.3)
+        return await busy_slots(engine) == slots
+
+    await wait_until(is_so, longest_s)
+
+
+async def test_closing_a_stream_frees_its_slot(start: Start) -> None:
+    engine = start(slots=1)
+    stream = await engine.open_chat(ENDLESS)
+    await first_batch(stream)
+    assert await busy_slots(engine) == 1
+    await stream.aclose()
+    await wait_until_busy(engine, 0, 5)
+    assert await engine.post("/chat/completions", chat("Hi"))
+
+
+async def test_closing_a_stream_before_its_first_token_frees_its_slot_while_others_are_answered(
+    start: Start,
+) -> None:
+    engine = start(slots=2, context_tokens=8192)
+    other = await engine.open_chat(ENDLESS)
+    reading = asyncio.create_task(read_text(other))
+    stream = await engine.open_chat(chat("word " * 6000))
+    assert await busy_slots(engine) == 2
+    await stream.aclose()
+    await wait_until_busy(engine, 1, 10)
+    assert not reading.done()
+    reading.cancel()
+    await asyncio.wait([reading])
+    await other.aclose()
+
+
+async def test_giving_up_a_whole_answer_frees_its_slot(start: Start) -> None:
+    engine = start(slots=1, context_tokens=8192)
+    await engine.load("smol")
+    waiting = asyncio.create_task(engine.post("/chat/completions", chat("word " * 6000)))
+    await wait_until_busy(engine, 1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    # llama.cpp looks once a second whether someone still listens, and each look of ours restarts that second.
+    await asyncio.sleep(2.5)
+    await wait_until_busy(engine, 0, 10)
+
+
+async def test_streams_break_when_the_worker_is_killed_and_the_next_request_is_answered(start: Start) -> None:
+    engine = start()
+    stream = await engine.open_chat(ENDLESS)
+    await first_batch(stream)
+    killed = engine.worker_pid("smol")
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(EngineError):
+        await read_text(stream)
+    await stream.aclose()
+    reply = await engine.post("/chat/completions", chat("Hi"))
+    assert reply["choices"][0]["message"]["content"]
+    assert engine.worker_pid("smol") != killed
+
+
+async def test_request_of_which_nothing_was_shown_goes_to_the_next_worker_by_itself(start: Start) -> None:
+    engine = start(slots=1)
+    await engine.load("smol")
+    killed = engine.worker_pid("smol")
+    assert killed is not None
+    waiting = asyncio.create_task(engine.post("/chat/completions", chat("word " * 900)))
+    await asyncio.sleep(0.3)
+    os.kill(killed, signal.SIGKILL)
+    assert (await waiting)["choices"]
+
+
+async def test_worker_that_keeps_dying_is_given_growing_pauses(
+    start: Start, smol_path: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "llama-server"
+    program.write_text(f"#!/bin/sh\ndate +%s.%N >> {tmp_path}/starts\necho no such processor >&2\nexit 3\n")
+    program.chmod(0o755)
+    engine = start(llama_server=str(program))
+    for _ in range(4):
+        with pytest.raises(EngineUnavailable, match="no such processor"):
+            await engine.open_chat(chat("Hi"))
+    starts = [float(line) for line in (tmp_path / "starts").read_text().splitlines()]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert len(pauses) == 3
+    assert pauses[0] < pauses[1] < pauses[2]
+
+
+@pytest.mark.parametrize("when", ["loading", "serving"])
+def test_worker_does_not_outlive_a_killed_server(smol_path: Path, tmp_path: Path, when: str) -> None:
+    script = f"""
+import asyncio
+import psutil
+from pathlib import Path
+from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
+
+async def main():
+    engine = EmbeddedEngines({{"smol": Path({str(smol_path)!r})}}, EmbeddedOptions(logs_dir=Path({str(tmp_path)!r})))
+    loading = asyncio.create_task(engine.load("smol"))
+    if {when!r} == "serving":
+        await loading
+    else:
+        while not psutil.Process().children():
+            await asyncio.sleep(0.01)
+    print("now", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"now\n"
+        (worker,) = psutil.Process(server.pid).children()
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+    worker.wait(timeout=5)
+
+
+async def test_closing_the_engine_ends_its_workers(start: Start) -> None:
+    engine = start()
+    await engine.load("smol")
+    worker = psutil.Process(engine.worker_pid("smol"))
+    await engine.close()
+    assert not worker.is_running()
+    with pytest.raises(EngineUnavailable):
+        await engine.open_chat(chat("Hi"))
+
+
+async def test_closing_the_engine_during_a_load_leaves_no_process(start: Start) -> None:
+    engine = start()
+    loading = asyncio.create_task(engine.load("smol"))
+    await wait_until(lambda: psutil.Process().children())
+    await engine.close()
+    with pytest.raises((asyncio.CancelledError, EngineUnavailable)):
+        await loading
+    assert not psutil.Process().children()
+
+
+async def test_truncated_weights_are_named_and_others_still_answer(
+    start: Start, smol_path: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    with smol_path.open("rb") as whole:
+        broken.write_bytes(whole.read(50_000_000))
+    engine = start({"smol": smol_path, "broken": broken})
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=r"broken\.gguf"):
+            await engine.open_chat(chat("Hi", model="broken"))
+    assert await engine.post("/chat/completions", chat("Hi"))
+
+
+async def test_weights_that_llama_cpp_cannot_use_are_named_with_the_end_of_its_log(
+    start: Start, smol_path: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    data = bytearray(smol_path.read_bytes())
+    at = data.index(b"blk.7.attn_q.weight")
+    data[at : at + 5] = b"blq.7"
+    broken.write_bytes(data)
+    engine = start({"smol": smol_path, "broken": broken})
+    with pytest.raises(WeightsError, match=r"(?s)broken\.gguf.*log ends:.*blk\.7\.attn_q"):
+        await engine.open_chat(chat("Hi", model="broken"))
+
+
+async def test_model_that_cannot_fit_is_refused_with_the_figures(start: Start) -> None:
+    with pytest.raises(WeightsError, match=r"needs \d+ MiB.*200 MiB may be used"):
+        await start(memory_mb=200).load("smol")
+
+
+async def test_least_recently_used_model_makes_room(start: Start, smol_path: Path) -> None:
+    engine = start({"one": smol_path, "two": smol_path, "three": smol_path})
+    await engine.load("one")
+    size = engine.loaded()["one"].memory_bytes
+    await engine.close()
+    names = {"one": smol_path, "two": smol_path, "three": smol_path}
+    engine = start(names, memory_mb=2 * size // MIB + 1)
+    for model in ("one", "two", "one", "three"):
+        await engine.post("/chat/completions", chat("Hi", model=model, max_tokens=1))
+    assert set(engine.loaded()) == {"one", "three"}
+
+
+async def test_model_at_work_is_not_unloaded_for_another(start: Start, smol_path: Path) -> None:
+    engine = start({"one": smol_path, "two": smol_path}, memory_mb=600)
+    stream = await engine.open_chat(ENDLESS | {"model": "one"})
+    waiting = asyncio.create_task(engine.post("/chat/completions", chat("Hi", model="two")))
+    await first_batch(stream)
+    await asyncio.sleep(0.5)
+    assert set(engine.loaded()) == {"one"}
+    await stream.aclose()
+    assert (await waiting)["choices"]
+    assert set(engine.loaded()) == {"two"}
+
+
+async def test_idle_model_is_unloaded_and_comes_back_when_asked_for(start: Start) -> None:
+    engine = start(idle_unload_s=0.5)
+    await engine.post("/chat/completions", chat("Hi"))
+    worker = psutil.Process(engine.worker_pid("smol"))
+    await wait_until(lambda: not worker.is_running())
+    assert engine.loaded() == {}
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
+
+
+async def test_log_of_a_worker_is_kept(start: Start, tmp_path: Path) -> None:
+    engine = start()
+    await engine.load("smol")
+    await engine.close()
+    assert "model loaded" in (tmp_path / "logs" / "engine-smol.log").read_text()
+
+
+async def test_more_requests_than_the_queue_takes_are_told_to_come_back(start: Start) -> None:
+    engine = start(queue_limit=2)
+    streams = [await engine.open_chat(ENDLESS) for _ in range(2)]
+    with pytest.raises(EngineOverloaded):
+        await engine.open_chat(chat("Hi"))
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_embeddings_come_from_the_worker_that_chats(start: Start) -> None:
+    engine = start()
+    reply = await engine.post("/embeddings", {"model": "smol", "input": ["a river", "a stream", "tax law"]})
+    assert len(reply["data"]) == 3
+    assert len(reply["data"][0]["embedding"]) == 576
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
+    assert len(psutil.Process().children()) == 1
+
+
+async def test_texts_longer_than_one_step_are_embedded(start: Start) -> None:
+    reply = await start().post("/embeddings", {"model": "smol", "input": "word " * 700})
+    assert len(reply["data"][0]["embedding"]) == 576
+
+
+PATTERN = {"type": "string", "pattern": "^" + "(a?){200}" * 5 + "a{1000}$"}
+HOSTILE = "%llguidance {}\nstart: %json " + json.dumps(PATTERN)
+"""Past the check of schemas, as a request may come whose cost nobody foresaw."""
+
+
+async def test_hostile_constraint_is_refused_and_others_go_on(start: Start) -> None:
+    engine = start(stall_s=2.0)
+    await engine.load("smol")
+    innocent = asyncio.create_task(engine.post("/chat/completions", ENDLESS | {"max_tokens": 300}))
+    await asyncio.sleep(0.5)
+    with pytest.raises(BadRequest) as caught:
+        await read_text(await engine.open_chat(chat("Hi", grammar=HOSTILE)))
+    assert caught.value.param == "grammar"
+    assert (await innocent)["usage"]["completion_tokens"] == 300
+    # The same constraint is not tried again.
+    worker = engine.worker_pid("smol")
+    with pytest.raises(BadRequest):
+        await engine.post("/chat/completions", chat("Hello", grammar=HOSTILE))
+    assert engine.worker_pid("smol") == worker
+
+
+async def test_constraint_whose_preparation_never_ends_is_refused_too(start: Start) -> None:
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(4000)}}
+    engine = start(stall_s=2.0)
+    with pytest.raises(BadRequest):
+        await engine.post("/completions", {"model": "smol", "prompt": "Hi", "json_schema": schema})
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
+
+
+async def test_worker_that_stands_still_is_replaced(start: Start) -> None:
+    engine = start(stall_s=2.0, hang_s=3.0)
+    stream = await engine.open_chat(ENDLESS)
+    frozen = engine.worker_pid("smol")
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+    with pytest.raises(EngineError):
+        await read_text(stream)
+    await stream.aclose()
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
