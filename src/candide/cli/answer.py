@@ -27,9 +27,15 @@ from candide.domain.turns import (
     TurnFinished,
     TurnStarted,
 )
+from candide.errors import BadRequest, CandideError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+CALLER_CODES = frozenset({
+    "invalid_request", "not_found", "model_not_found", "context_length_exceeded", "unsupported_content",
+})  # fmt: skip
+"""Ends of a turn that asking otherwise would mend."""
 
 PAINT_EVERY_S = 0.06
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -68,6 +74,15 @@ class Answer(msgspec.Struct, kw_only=True):
                 self.error = {"code": event.code, "message": event.message, "hint": event.hint}
             case ContextCompacted():
                 pass
+
+    def raise_failure(self) -> None:
+        """Raise what ended the turn, as the caller's mistake where it is one."""
+        if self.error is None:
+            return
+        code, message, hint = self.error["code"], self.error["message"], self.error["hint"]
+        if code in CALLER_CODES:
+            raise BadRequest(message, hint=hint, code=code)
+        raise CandideError(message, hint=hint, code=code)
 
 
 class View(Protocol):

@@ -13,7 +13,7 @@ from candide.cli.answer import Answer, LiveView, RawView, SilentView, View, foll
 from candide.cli.client import Client
 from candide.cli.connection import connect
 from candide.cli.output import print_json, print_note
-from candide.errors import BadRequest, CandideError
+from candide.errors import BadRequest
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -61,8 +61,7 @@ async def ask(
         answer = await follow(client, turn.id, _choose_view(as_json))
         if as_json:
             print_json(_describe(answer, conversation_id, turn.id, turn.answer_message_id))
-    if answer.error is not None:
-        raise CandideError(answer.error["message"], hint=answer.error["hint"], code=answer.error["code"])
+    answer.raise_failure()
     if answer.finish_reason == "length":
         print_note("the answer was cut at the longest allowed")
     return 0 if answer.state == "finished" else 130

@@ -262,9 +262,7 @@ class Chat:
         answer = await follow(self._client, turn_id, LiveView(self._console, self._shown_model()))
         self._console.print(dim(_summary(answer)))
         self._console.print()
-        if answer.error is not None:
-            hint: str | None = answer.error["hint"]
-            raise CandideError(str(answer.error["message"]), hint=hint or "/retry asks again")
+        answer.raise_failure()
 
     async def _reload(self) -> None:
         with contextlib.suppress(CandideError):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from candide.cli.own_server import OwnServer
     from candide.settings import Settings
 
-RESTART_PATIENCE_S = 10.0
+RESTART_PATIENCE_S = 5.0
 """How long a server that went away is waited for before this process serves itself."""
 
 

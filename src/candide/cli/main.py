@@ -232,7 +232,7 @@ def main() -> None:
     from candide.errors import CallerError, CandideError
 
     try:
-        app()
+        app(prog_name="candide")
     except CandideError as error:
         if debugging():
             raise

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Generator
@@ -21,6 +22,25 @@ from candide.settings import Settings
 
 GRACE_S = 5
 """How long open connections may take at the end; turns go on at the next start anyway."""
+
+
+class Server(uvicorn.Server):
+    """A server that lets the process live after it: uvicorn's own raises the signal that stopped it
+    again, which would end the process before the services are closed.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
 
 
 def serve(settings: Settings) -> None:
@@ -60,7 +80,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         with _address_left(settings, url):
             print(f"Candide is at {url}", file=sys.stderr, flush=True)
-            await uvicorn.Server(config).serve(sockets=[listener])
+            await Server(config).serve(sockets=[listener])
     finally:
         await services.close()
 

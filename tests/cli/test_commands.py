@@ -1,0 +1,381 @@
+"""The command as scripts use it: data on standard output, the rest beside it, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAVY = {
+    "aiohttp", "alembic", "asyncio", "fastapi", "httpx", "markdown_it", "msgspec", "prompt_toolkit",
+    "psutil", "pydantic", "pygments", "rich", "sqlalchemy", "starlette", "uvicorn", "xllamacpp",
+}  # fmt: skip
+
+
+def test_help_imports_no_heavy_library() -> None:
+    code = (
+        "import sys, runpy\nsys.argv = ['candide', '--help']\n"
+        "try: runpy.run_module('candide', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout
+    assert not HEAVY & set(eval(done.stderr))
+
+
+def test_version_is_printed(candide: Any) -> None:
+    import candide as package
+
+    assert candide.run("--version").out == f"candide {package.__version__}\n"
+
+
+def test_answer_goes_to_standard_output_as_it_was_written(candide: Any) -> None:
+    done = candide.run("ask", "markdown", "please")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("# Candide\n\nA **bold** word.")
+    assert done.out.endswith("The end.\n")
+
+
+def test_text_on_standard_input_is_put_under_the_question(candide: Any) -> None:
+    assert candide.run("ask", "Translate:", stdin="Il faut cultiver\n").out == (
+        "You said: Translate:\n\nIl faut cultiver\n"
+    )
+
+
+def test_standard_input_alone_is_a_question(candide: Any) -> None:
+    assert candide.run("ask", stdin="Who are you? Où ?").out == "You said: Who are you? Où ?\n"
+
+
+def test_json_is_one_object_with_answer_model_and_timings(candide: Any) -> None:
+    done = candide.run("ask", "think", "--json")
+    told = done.json()
+    assert done.out.count("\n") == 1
+    assert told["answer"] == "Thought through."
+    assert told["reasoning"].split() == ["let", "me", "see"]
+    assert (told["model"], told["state"]) == ("scripted", "finished")
+    assert told["timings"]["total_ms"] > 0
+    assert told["usage"]["completion_tokens"] == 2
+    shown = candide.run("conversations", "show", told["conversation_id"], "--json").json()
+    assert told["message_id"] == shown["current_leaf_id"]
+
+
+def test_question_in_the_last_conversation_sees_what_was_said(candide: Any) -> None:
+    candide.run("ask", "My name is Cunégonde.")
+    candide.run("ask", "-c", "last", "What is my name?")
+    said = [message["content"] for message in candide.engine.requests[-1]["messages"]]
+    assert "My name is Cunégonde." in said
+    assert said[-1] == "What is my name?"
+
+
+def test_system_prompt_and_model_reach_the_engine(candide: Any) -> None:
+    candide.run("ask", "--system", "Speak like Pangloss.", "-m", "scripted", "Hello")
+    first = candide.engine.requests[-1]["messages"][0]
+    assert (first["role"], first["content"]) == ("system", "Speak like Pangloss.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ask"], "no question"),
+        (["ask", "-m", "nosuch", "Hello"], "nosuch"),
+        (["ask", "-c", "nosuch", "Hello"], "no conversation 'nosuch'"),
+        (["conversations", "show", "nosuch"], "no conversation 'nosuch'"),
+        (["export"], "say what to export"),
+        (["chat"], "a chat needs a terminal"),
+        (["import", "/nowhere"], "No such file"),
+        (["nosuch"], "nosuch"),
+        (["ask", "--nosuch"], "nosuch"),
+    ],
+)
+def test_mistake_of_the_caller_ends_with_2_and_the_next_step(
+    candide: Any, arguments: list[str], said: str
+) -> None:
+    done = candide.run(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_input_that_is_not_text_is_refused(candide: Any) -> None:
+    done = candide.run("ask", stdin=b"\xff\xfe\x00")
+    assert done.code == 2
+    assert "not UTF-8" in done.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("CANDIDE_PORT", "many"), ("CANDIDE_ENGINE_URLS", "ftp://nowhere")]
+)
+def test_setting_without_sense_ends_with_1_and_names_it(candide: Any, variable: str, value: str) -> None:
+    done = candide.run("ask", "Hello", **{variable: value})
+    assert done.code == 1
+    assert value in done.err
+    assert "Traceback" not in done.err
+
+
+def test_engine_failure_ends_with_1_and_keeps_the_question(candide: Any) -> None:
+    done = candide.run("ask", "unwell", "--json")
+    assert done.code == 1
+    assert done.json()["state"] == "failed"
+    assert "error:" in done.err
+    shown = candide.run("conversations", "show", "last", "--json").json()
+    assert shown["messages"][0]["text"] == "unwell"
+
+
+def test_debug_shows_where_an_error_came_from(candide: Any) -> None:
+    assert "Traceback" in candide.run("--debug", "conversations", "show", "nosuch").err
+
+
+def test_answer_cut_in_the_middle_is_finished(candide: Any) -> None:
+    assert candide.run("ask", "cut short").out == "one two three four\n"
+
+
+def test_interrupt_stops_the_answer_and_ends_with_130(candide: Any) -> None:
+    process, beginning = candide.begin("ask", "endless", until=6)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"")
+    shown = candide.run("conversations", "show", "last", "--json").json()["messages"][-1]
+    assert shown["state"] == "stopped"
+    assert (beginning + out).decode().strip() == shown["text"].strip()
+
+
+def test_reader_that_closes_the_pipe_ends_the_answer_quietly(candide: Any) -> None:
+    process, _ = candide.begin("ask", "endless", until=3)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) != 0
+    shown = candide.run("conversations", "show", "last", "--json").json()["messages"][-1]
+    assert shown["state"] == "stopped"
+
+
+def test_running_server_is_used_and_left_running(candide: Any) -> None:
+    server = candide.serve()
+    done = candide.run("ask", "Hello", CANDIDE_ENGINE_URLS="http://127.0.0.1:1/v1")
+    assert done.out == "You said: Hello\n", "the server's engine answered, not the one of this process"
+    assert server.process.poll() is None
+    assert not (candide.home / "logs" / "cli.log").exists()
+
+
+def test_server_with_a_key_is_used_by_the_same_user(candide: Any) -> None:
+    candide.serve("--api-key", "sesame")
+    assert candide.run("ask", "Hello").out == "You said: Hello\n"
+
+
+def test_address_of_a_dead_server_is_passed_over(candide: Any) -> None:
+    candide.serve().kill()
+    assert (candide.home / "run" / "server.json").exists()
+    assert candide.run("ask", "Hello").out == "You said: Hello\n"
+
+
+def test_answer_is_whole_when_the_server_is_killed_and_started_again(candide: Any) -> None:
+    server = candide.serve()
+    process, beginning = candide.begin("ask", "slow", until=9)
+    server.kill()
+    candide.serve()
+    rest, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert (beginning + rest).decode().split() == [f"w{n}" for n in range(1, 61)]
+
+
+def test_answer_is_whole_when_the_server_is_killed_for_good(candide: Any) -> None:
+    server = candide.serve()
+    process, beginning = candide.begin("ask", "slow", until=9)
+    server.kill()
+    rest, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert (beginning + rest).decode().split() == [f"w{n}" for n in range(1, 61)]
+
+
+def test_two_commands_at_once_share_a_home(candide: Any) -> None:
+    processes = [candide.start("ask", f"Question {n}") for n in range(3)]
+    for n, process in enumerate(processes):
+        out, err = process.communicate(timeout=60)
+        assert (out.decode(), err) == (f"You said: Question {n}\n", b"")
+    assert len(candide.run("conversations", "list", "--json").json()) == 3
+
+
+def test_conversations_are_listed_found_renamed_deleted_and_restored(candide: Any) -> None:
+    asked = candide.run("ask", "Où est l'Eldorado ?", "--json").json()
+    candide.run("ask", "Another thing")
+    number = asked["conversation_id"]
+    assert candide.run("conversations", "rename", number, "Voyage").code == 0
+    listed = candide.run("conversations", "list").out.splitlines()
+    assert len(listed) == 2
+    assert any(line.split("\t")[:2] == [number, "Voyage"] for line in listed)
+    assert number in candide.run("conversations", "search", "eldorado").out
+    assert candide.run("conversations", "show", "Voyage").out.startswith("# Voyage\n\n## You")
+    refused = candide.run("conversations", "delete", "Voyage")
+    assert (refused.code, "--yes" in refused.err) == (2, True)
+    assert candide.run("conversations", "delete", "voyage", "--yes").code == 0
+    assert number not in candide.run("conversations", "list").out
+    assert candide.run("conversations", "restore", number).code == 0
+    assert number in candide.run("conversations", "list").out
+
+
+def test_history_is_read_without_a_model(candide: Any) -> None:
+    done = candide.run("conversations", "list", "--json", CANDIDE_ENGINE_URLS="")
+    assert (done.code, done.json(), done.err) == (0, [], "")
+
+
+def test_what_is_exported_is_imported_elsewhere_once(candide: Any, tmp_path: Path) -> None:
+    for question in ("One", "Two"):
+        candide.run("ask", question)
+    exported = candide.run("export", "--all")
+    assert [c["title"] for c in exported.json()["conversations"]] == ["Two", "One"]
+    elsewhere = {"CANDIDE_HOME": str(tmp_path / "elsewhere")}
+    done = candide.run("import", "-", stdin=exported.out, **elsewhere)
+    assert "2 of 2 conversations imported" in done.err
+    done = candide.run("import", "-", stdin=exported.out, **elsewhere)
+    assert "0 of 2 conversations imported; 2 were here already" in done.err
+    back = candide.run("export", "--all", **elsewhere).json()
+    assert back["conversations"] == exported.json()["conversations"]
+
+
+def test_export_writes_a_file_or_nothing(candide: Any, tmp_path: Path) -> None:
+    candide.run("ask", "markdown")
+    path = tmp_path / "candide.md"
+    done = candide.run("export", "last", "-f", "markdown", "-o", str(path))
+    assert (done.code, done.out) == (0, "")
+    assert "A **bold** word." in path.read_text()
+    done = candide.run("export", "last", "-o", str(tmp_path))
+    assert done.code == 2
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_settings_say_where_each_value_comes_from(candide: Any) -> None:
+    candide.home.mkdir()
+    (candide.home / "settings.toml").write_text('port = 8123\napi_key = "sesame"\n')
+    told = candide.run("settings", "--json", CANDIDE_THREADS="3").json()
+    assert told["threads"] == {"value": 3, "origin": "CANDIDE_THREADS"}
+    assert told["port"] == {"value": 8123, "origin": str(candide.home / "settings.toml")}
+    assert told["slots"]["origin"] == "default"
+    assert "sesame" not in candide.run("settings").out
+
+
+def test_home_flag_goes_before_the_environment(candide: Any, tmp_path: Path) -> None:
+    told = candide.run("--home", str(tmp_path / "other"), "settings", "--json").json()
+    assert told["home"] == {"value": str(tmp_path / "other"), "origin": "flag"}
+
+
+def test_doctor_finds_a_sound_installation(candide: Any) -> None:
+    done = candide.run("doctor", "--json", CANDIDE_PORT="0")
+    assert done.code == 0
+    statuses = {check["name"]: check["status"] for check in done.json()}
+    assert set(statuses.values()) == {"ok"}
+    assert {"machine", "home", "disk", "weights", "database", "server", "port"} <= set(statuses)
+
+
+def test_doctor_names_what_is_broken_and_what_to_do(candide: Any) -> None:
+    candide.home.mkdir()
+    (candide.home / "candide.db").write_bytes(b"SQLite format 3\0" + b"rubbish" * 1000)
+    done = candide.run("doctor", "--json", CANDIDE_ENGINE_URLS="http://127.0.0.1:1/v1")
+    assert done.code == 1
+    failed = {check["name"]: check for check in done.json() if check["status"] == "fail"}
+    assert set(failed) == {"database", "engine http://127.0.0.1:1/v1"}
+    assert all(check["hint"] for check in failed.values())
+
+
+def test_doctor_sees_the_running_server(candide: Any) -> None:
+    server = candide.serve()
+    told = {check["name"]: check["message"] for check in candide.run("doctor", "--json").json()}
+    assert server.url in told["server"]
+    assert "ready" in told["server"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_home_that_cannot_be_written_is_said_so(candide: Any, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = candide.run("ask", "Hello")
+    assert done.code == 1
+    assert str(candide.home) in done.err
+
+
+def test_home_that_is_a_file_is_said_so(candide: Any) -> None:
+    candide.home.write_text("")
+    for arguments in (["ask", "Hello"], ["conversations", "list"]):
+        done = candide.run(*arguments)
+        assert done.code == 1
+        assert str(candide.home) in done.err
+        assert "Traceback" not in done.err
+
+
+def test_bench_measures_the_engine_and_candide(candide: Any) -> None:
+    done = candide.run("bench", "--runs", "1", "--answer-tokens", "8", "--prompt-tokens", "32", "--json")
+    told = done.json()
+    assert told["model"] == "scripted"
+    assert told["engine"]["answer_tokens"] == told["candide"]["answer_tokens"] == 8
+    assert candide.run("conversations", "list", "--json").json() == [], "a measure leaves no conversation"
+
+
+def test_scripted_engine_runs_alone(candide: Any, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"replies": [{"answer": "from the script"}]}))
+    process = candide.start("engine", "scripted", "--port", "0", "--script", str(script))
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().decode().split()[-1]
+        assert candide.run("ask", "--engine-url", url, "Hello").out == "from the script\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_scripted_engine_says_what_is_wrong_in_its_script(candide: Any, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text('{"replys": []}')
+    done = candide.run("engine", "scripted", "--script", str(script))
+    assert done.code == 1
+    assert "replys" in done.err
+
+
+def test_server_says_its_address_and_ends_at_sigterm(candide: Any) -> None:
+    server = candide.serve()
+    server.process.send_signal(signal.SIGTERM)
+    _, err = server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
+    assert f"Candide is at {server.url}" in err.decode()
+    assert not (candide.home / "run" / "server.json").exists()
+
+
+def test_port_in_use_is_named_with_the_next_step(candide: Any) -> None:
+    port = candide.serve().url.rpartition(":")[2]
+    process = candide.start("serve", "--port", port)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"port {port} of 127.0.0.1 is in use" in err.decode()
+    assert "--port" in err.decode()
+
+
+def test_models_that_are_not_there_are_named(candide: Any) -> None:
+    done = candide.run("models", "show", "qwen2.5-coder")
+    assert done.code == 1
+    assert "qwen2.5-coder-1.5b" in done.err
+
+
+def test_models_lists_the_catalogue_and_what_is_installed(candide: Any) -> None:
+    told = candide.run("models", "list", "--json").json()
+    assert {"name", "installed", "size", "tokens_per_second"} <= set(told[0])
+    assert not any(model["installed"] for model in told)
+    assert candide.run("models", "list", "--installed", "--json").json() == []
+
+
+def test_start_without_weights_and_network_says_what_to_do(candide: Any) -> None:
+    done = candide.run(
+        "ask", "Hello", CANDIDE_ENGINE_URLS="", HF_HUB_OFFLINE="1", PIP_NO_INDEX="1", CANDIDE_MODEL=""
+    )
+    assert done.code == 1
+    assert "--model PATH" in done.err
+
+
+def test_shell_completion_is_offered(candide: Any) -> None:
+    done = candide.run(_CANDIDE_COMPLETE="complete_bash", COMP_WORDS="candide conv", COMP_CWORD="1")
+    assert "conversations" in done.out
