@@ -37,6 +37,8 @@ class Served:
     content_length: int | None = None
     content_type: str = "application/octet-stream"
     ranges: bool = True
+    back_off: int = 0
+    """How many bytes before the range that was asked for an answer begins."""
     pause: float = 0.0
     """Before each block of the body."""
     block: int = 1 << 16
@@ -155,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = 200
         wanted = self.headers.get("Range", "")
         if wanted and served.ranges and self.headers.get("If-Range", etag) == etag:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) - served.back_off
             if start >= len(content):
                 self._answer(416, {"Content-Range": f"bytes */{len(content)}"}, b"")
                 return

@@ -144,6 +144,16 @@ def test_a_server_without_ranges_is_read_from_the_start_again(hub: ScriptedHub, 
     assert (tmp_path / "m.gguf").read_bytes() == CONTENT
 
 
+def test_a_range_that_begins_earlier_than_asked_is_put_where_it_belongs(
+    hub: ScriptedHub, tmp_path: Path
+) -> None:
+    hub.add(PATH, CONTENT, cuts=[300_000], back_off=1000)
+
+    fetch(hub, tmp_path / "m.gguf")
+
+    assert (tmp_path / "m.gguf").read_bytes() == CONTENT
+
+
 def test_a_wrong_hash_deletes_what_came_and_says_so(hub: ScriptedHub, tmp_path: Path) -> None:
     hub.add(PATH, b"x" + CONTENT[1:], sha256=SHA256)
 

@@ -146,21 +146,24 @@ def test_a_list_that_claims_more_than_there_is_costs_nothing(element: int) -> No
             read(lie[:at] + struct.pack("<IQ", element, count) + bytes(64))
 
 
-def test_a_sparse_file_of_endless_keys_is_given_up(tmp_path: Path) -> None:
-    """A file can claim any size without taking any; the bounds hold, not the file's size."""
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (struct.pack("<IIQ", 9, 8, 1 << 21), "architecture"),
+        (struct.pack("<IIQ", 9, 8, 1 << 36), "elements"),
+        (struct.pack("<IIQ", 9, 0, 1 << 36), "elements"),
+        (struct.pack("<IQ", 8, 1 << 36), "header is longer"),
+    ],
+)
+def test_a_file_that_claims_any_size_without_taking_it_is_given_up(
+    tmp_path: Path, pair: bytes, said: str
+) -> None:
     path = tmp_path / "sparse.gguf"
-    head = (
-        b"GGUF"
-        + struct.pack("<IQQ", 3, 0, 2)
-        + struct.pack("<Q", 1)
-        + b"a"
-        + struct.pack("<IIQ", 9, 8, 1 << 21)
-    )
     with path.open("wb") as file:
-        file.write(head)
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", 1) + b"a" + pair)
         file.truncate(1 << 40)
 
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=said):
         read_header(path)
 
 

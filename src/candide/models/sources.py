@@ -130,7 +130,7 @@ def parse_source(text: str) -> Source:
         raise BadRequest(
             f"'{text}' is no place that weights can be pulled from", param="target", hint=f"give {FORMS}"
         )
-    return LocalFile(Path(text).expanduser())
+    return LocalFile(expand_home(text))
 
 
 def default_name(source: Source) -> str:
@@ -150,6 +150,14 @@ def default_name(source: Source) -> str:
                 else re.sub(r"[-_.]?part-?\d+$", "", source.parts[0].name)
             )
     return clean_name(re.sub(r"\.gguf$", "", stem, flags=re.IGNORECASE))
+
+
+def expand_home(path: str) -> Path:
+    """The path with a leading `~` replaced; left as it is where nobody of that name has a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def clean_name(name: str) -> str:

@@ -31,6 +31,7 @@ from candide.models.sources import (
     WebFile,
     clean_name,
     default_name,
+    expand_home,
     is_source,
     parse_source,
     parse_target,
@@ -112,7 +113,7 @@ class WeightsFolder:
             if weights.name.lower() == name.lower():
                 return weights
         if is_source(name_or_path):
-            weights = self._describe(Path(name_or_path).expanduser())
+            weights = self._describe(expand_home(name_or_path))
             if weights is not None:
                 return weights
             raise WeightsError(
@@ -271,7 +272,7 @@ class WeightsFolder:
         if present.record is not None and present.record.source in [str(source) for source in sources]:
             return present
         with contextlib.suppress(FileNotFoundError):
-            if isinstance(sources[0], LocalFile) and path.samefile(sources[0].path.expanduser()):
+            if isinstance(sources[0], LocalFile) and path.samefile(sources[0].path):
                 return present
         came_from = present.record.source if present.record else "somewhere else"
         raise WeightsError(
@@ -336,7 +337,7 @@ class WeightsFolder:
                     source, path, sha256=sha256, size=size, progress=progress, check=_check_model
                 )
             case LocalFile():
-                return _adopt_file(source.path.expanduser(), path, progress)
+                return _adopt_file(source.path, path, progress)
 
     def _name_of_hash(self, sha256: str) -> str | None:
         return next((entry.name for entry in self.catalog if entry.sha256 == sha256), None)
