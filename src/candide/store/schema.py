@@ -71,3 +71,15 @@ turn_events = Table(
     Column("data", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("previous_id", String(40)),
+    Column("turn_id", String(40)),
+    Column("body", JSON, nullable=False),
+    Column("input_items", JSON, nullable=False),
+    Column("messages", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
