@@ -155,8 +155,9 @@ def test_source_distributions_are_never_run(index: Path, tmp_path: Path) -> None
     ran = tmp_path / "ran"
     source = tmp_path / "evil-1.0"
     source.mkdir()
-    (source / "setup.py").write_text(
-        f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='evil', version='1.0')\n"
+    (source / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
     )
     (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     subprocess.run(
