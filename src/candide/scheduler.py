@@ -88,8 +88,16 @@ class TurnScheduler:
             if unfinished:
                 await self._turns.release(unfinished, self._owner.id)
 
+    def make_lease(self) -> Lease:
+        """A lease under which a turn can be accepted that is then submitted here."""
+        return Lease(self._owner.id, time.time() + self._lease_s)
+
     async def submit(self, turn: Turn) -> None:
         """Run a turn that was accepted just now, unless it has to wait for the answer before it."""
+        if turn.owner == self._owner.id:
+            if not self._closing and turn.id not in self._running and turn.state == "running":
+                self._begin(turn, fresh=True)
+            return
         try:
             await self._claim(turn, None)
         except StoreError as error:
@@ -114,8 +122,8 @@ class TurnScheduler:
         finally:
             self._claiming.discard(turn.id)
 
-    def _begin(self, turn: Turn) -> None:
-        task = asyncio.create_task(self._run(turn), name=turn.id)
+    def _begin(self, turn: Turn, *, fresh: bool = False) -> None:
+        task = asyncio.create_task(self._run(turn, fresh), name=turn.id)
         self._running[turn.id] = task
         task.add_done_callback(lambda _: self._ended(turn.id))
 
@@ -124,8 +132,8 @@ class TurnScheduler:
         self._stopping.discard(turn_id)
         self._look.set()
 
-    async def _run(self, turn: Turn) -> None:
-        live, earlier = await self._log.open_turn(turn.id)
+    async def _run(self, turn: Turn, fresh: bool) -> None:
+        live, earlier = await self._log.open_turn(turn.id, fresh=fresh)
         try:
             last = await self._last_event(turn, live, earlier)
         except asyncio.CancelledError:
@@ -198,7 +206,7 @@ class TurnScheduler:
                 await asyncio.wait_for(self._look.wait(), self._lease_s / 3)
             self._look.clear()
             try:
-                for turn, lease in await self._turns.list_unfinished():
+                for turn, lease in await self._turns.list_unfinished(except_owner=self._owner.id):
                     if self._is_free(lease):
                         await self._claim(turn, lease)
             except StoreError as error:

@@ -29,7 +29,9 @@ def option(default: Any, help_text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    home: Path = option(Path(), "Folder under which everything that Candide keeps lies.")
+    home: Path = option(  # noqa: RUF009 - it makes a field
+        Path(), "Folder under which everything that Candide keeps lies."
+    )
     host: str = option("127.0.0.1", "Address to listen on; anything but loopback needs a key.")
     port: int = option(8000, "Port to listen on.")
     api_key: str = option("", "Key that clients must send as `Authorization: Bearer`; none on loopback.")

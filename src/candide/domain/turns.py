@@ -26,6 +26,8 @@ class Turn(msgspec.Struct, kw_only=True):
     params: dict[str, Any] = {}
     """Sampling parameters for the engine, in the OpenAI shape."""
     stop_requested: bool = False
+    owner: str | None = None
+    """The process that runs it."""
     error: dict[str, Any] | None = None
     created_at: float = 0.0
     finished_at: float | None = None

@@ -164,7 +164,7 @@ class ScriptedEngine:
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        given = body["input"]
+        given: Any = body["input"]
         one = isinstance(given, str) or all(isinstance(token, int) for token in given)
         texts: list[Any] = [given] if one else given
         data = [
@@ -439,8 +439,8 @@ def _chunk_writer(request: web.Request) -> Callable[[bytes], Awaitable[None]]:
         if transport is None or transport.is_closing():
             raise ConnectionResetError
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        while transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - transports tell no one when they have room
+        while transport.get_write_buffer_size() > MAX_UNSENT_BYTES:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
 
     return write
 

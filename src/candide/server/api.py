@@ -213,9 +213,9 @@ def build_router(services: Services) -> APIRouter:
             model=body.model or "",
             params=body.params,
             idempotency_key=idempotency_key,
+            lease=services.scheduler.make_lease(),
         )
-        if turn.state == "queued":
-            await services.scheduler.submit(turn)
+        await services.scheduler.submit(turn)
         return _turn(turn)
 
     @router.get("/turns/{turn_id}", tags=["turns"], summary="A turn's state")
@@ -233,7 +233,8 @@ def build_router(services: Services) -> APIRouter:
         turn_id: str, last_event_id: Annotated[str | None, Header()] = None
     ) -> EventStream:
         after = _sequence_number(last_event_id)
-        await turns.get(turn_id)
+        if not services.turn_log.is_live(turn_id):
+            await turns.get(turn_id)
         return EventStream(_join(services, turn_id, after))
 
     @router.post("/turns/{turn_id}/stop", tags=["turns"], summary="Stop; what was written is kept")

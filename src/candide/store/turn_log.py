@@ -136,9 +136,12 @@ class TurnLog:
         for live in list(self._live.values()):
             self._forget(live)
 
-    async def open_turn(self, turn_id: str) -> tuple[LiveTurn, list[TurnEvent]]:
-        """Begin to write a turn's events, after those that it has; the events that it has."""
-        events = [logged.event for logged in await self.read(turn_id, 0)]
+    async def open_turn(self, turn_id: str, *, fresh: bool = False) -> tuple[LiveTurn, list[TurnEvent]]:
+        """Begin to write a turn's events, after those that it has; the events that it has.
+
+        A `fresh` turn never ran and has none.
+        """
+        events = [] if fresh else [logged.event for logged in await self.read(turn_id, 0)]
         live = self._live[turn_id] = LiveTurn(turn_id, events)
         self._opened.set()
         self._opened = asyncio.Event()
@@ -171,6 +174,10 @@ class TurnLog:
         live.lost = True
         live.pending.clear()
         self._forget(live)
+
+    def is_live(self, turn_id: str) -> bool:
+        """Whether this process runs the turn now."""
+        return turn_id in self._live
 
     async def read(self, turn_id: str, after: int) -> list[LoggedEvent]:
         """The committed events with a sequence number above `after`."""

@@ -22,17 +22,21 @@ from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turns
 
 UNSET: Any = object()
+UNFINISHED = ("queued", "running")
 
 # Made once: putting a statement together costs more than running it.
 _ADD_TURN = turns.insert()
 _FIND_TURN = sa.select(turns).where(turns.c.id == sa.bindparam("turn"))
+_FIND_BUSY = (
+    sa.select(turns.c.id)
+    .where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state.in_(UNFINISHED))
+    .limit(1)
+)
 _MOVE_LEAF = (
     conversations.update()
     .where(conversations.c.id == sa.bindparam("conversation"))
     .values(current_leaf_id=sa.bindparam("leaf"), updated_at=sa.bindparam("now"))
 )
-
-UNFINISHED = ("queued", "running")
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -57,12 +61,15 @@ class TurnStore:
         model: str = "",
         params: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        lease: Lease | None = None,
     ) -> Turn:
         """Save a question and the turn that will answer it; both are on disk when this returns.
 
         With `user_message_id` instead of `text` the question stands already, and the answer becomes
         a sibling of its others. Without `parent_id` the question follows the current leaf. A repeated
-        `idempotency_key` gives the turn of its first use. Raises NotFound, BadRequest or Conflict.
+        `idempotency_key` gives the turn of its first use, without its owner: it is not for this caller to
+        run. With a `lease` the turn is claimed in the same
+        breath, unless it has to wait for an answer. Raises NotFound, BadRequest or Conflict.
         """
         async with self._database.write() as connection:
             # The lock lets one question after the other in: each follows the one before it.
@@ -70,6 +77,7 @@ class TurnStore:
             if idempotency_key is not None:
                 earlier = await _find_by_key(connection, conversation_id, idempotency_key)
                 if earlier is not None:
+                    earlier.owner = None
                     return earlier
             now = time.time()
             added: list[Message] = []
@@ -93,12 +101,18 @@ class TurnStore:
                     created_at=now,
                 )
                 added.append(question)
+            busy = (
+                lease is None
+                or (await connection.execute(_FIND_BUSY, {"conversation": conversation_id})).first()
+            )
+            held = None if busy else lease
             turn = Turn(
                 id=new_id("turn"),
                 conversation_id=conversation_id,
                 user_message_id=question.id,
                 answer_message_id=new_id("msg"),
-                state="queued",
+                state="running" if held else "queued",
+                owner=held.owner if held else None,
                 model=model or conversation.model or "",
                 params=params or {},
                 created_at=now,
@@ -109,13 +123,14 @@ class TurnStore:
                 parent_id=question.id,
                 role="assistant",
                 text="",
-                state="pending",
+                state="streaming" if held else "pending",
                 turn_id=turn.id,
                 created_at=now,
             )
             added.append(answer)
             await insert_messages(connection, added)
-            row = {**msgspec.structs.asdict(turn), "idempotency_key": idempotency_key}
+            until = held.until if held else None
+            row = {**msgspec.structs.asdict(turn), "idempotency_key": idempotency_key, "lease_until": until}
             await connection.execute(_ADD_TURN, row)
             leaf = {"conversation": conversation_id, "leaf": answer.id, "now": now}
             await connection.execute(_MOVE_LEAF, leaf)
@@ -128,9 +143,16 @@ class TurnStore:
             raise NotFound(f"there is no turn '{turn_id}'")
         return _turn(row)
 
-    async def list_unfinished(self) -> list[tuple[Turn, Lease | None]]:
-        """Every turn that has not ended, oldest first, with the lease on it."""
-        query = sa.select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
+    async def list_unfinished(self, except_owner: str = "") -> list[tuple[Turn, Lease | None]]:
+        """Every turn that has not ended, oldest first, with the lease on it.
+
+        Without those on which `except_owner` has a lease that has not run out.
+        """
+        theirs = sa.and_(turns.c.owner == except_owner, turns.c.lease_until > time.time())
+        query = sa.select(turns).where(
+            turns.c.state.in_(UNFINISHED), sa.or_(turns.c.owner.is_(None), ~theirs)
+        )
+        query = query.order_by(turns.c.id)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
             return [
