@@ -410,8 +410,7 @@ async def test_texts_longer_than_one_step_are_embedded(start: Start) -> None:
     assert len(reply["data"][0]["embedding"]) == 576
 
 
-PATTERN = {"type": "string", "pattern": "^" + "(a?){200}" * 5 + "a{1000}$"}
-HOSTILE = "%llguidance {}\nstart: %json " + json.dumps(PATTERN)
+HOSTILE = "root ::= " + '("a"?){200} ' * 5 + '"a"{1000}'
 """Past the check of schemas, as a request may come whose cost nobody foresaw."""
 
 
