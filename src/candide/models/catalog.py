@@ -82,8 +82,12 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def suggest(self, name: str) -> str:
         """One line for a hint: the names close to a mistyped one, or where to find all."""
         names = [entry.name for entry in self.models]
-        close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-        close += [known for known in names if known not in close and known.startswith(name.lower())]
+        close = [known for known in names if name and known.startswith(name.lower())]
+        close += [
+            known
+            for known in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+            if known not in close
+        ]
         if close:
             return f"did you mean {' or '.join(close[:3])}? candide models list shows all"
         return "candide models list shows the names"
