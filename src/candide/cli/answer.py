@@ -140,6 +140,8 @@ class LiveView:
         self._stream = MarkdownStream(console)
         self._dim = dim
         self._waiting_for = waiting_for
+        self._notes: dict[str, None] = {}
+        self._trouble = ""
         self._reasoning = ""
         self._thinking_since = 0.0
         self._begun = False
@@ -160,9 +162,12 @@ class LiveView:
                 self._thinking_since = self._thinking_since or time.monotonic()
                 self._reasoning += event.text
             case EngineSwitched():
-                self._note(f"{event.from_engine}: {event.reason}; {event.to_engine} goes on")
+                self._trouble = event.reason
+                if event.from_engine != event.to_engine:
+                    self._notes[f"{event.reason}; {event.to_engine} went on"] = None
             case ContextCompacted():
-                self._note(f"the oldest {event.dropped_messages} messages no longer fit and are left out")
+                note = f"the oldest {event.dropped_messages} messages no longer fit and were left out"
+                self._notes[note] = None
             case TurnFinished() | TurnFailed():
                 pass
 
@@ -182,6 +187,10 @@ class LiveView:
             self._stream.finish()
         else:
             self._stream.replace(None)
+        # Told at the end: in the middle they would tear a list or a table apart.
+        for note in self._notes:
+            print_note(f"[{note}]")
+        self._notes.clear()
 
     def _begin(self) -> None:
         self._begun = True
@@ -200,14 +209,8 @@ class LiveView:
             return "\n".join([*(line[-width:] for line in tail), f"{spinner} thinking"])
         waited = now - self._since
         seconds = f" · {waited:.0f} s" if waited >= 2 else ""
-        return f"{spinner} waiting for {self._waiting_for}{seconds}" if waited > 0.3 else spinner
-
-    def _note(self, text: str) -> None:
-        if self._begun:
-            self._stream.finish()
-        else:
-            self._stream.replace(None)
-        print_note(f"[{text}]")
+        trouble = f" · {self._trouble}" if self._trouble else ""
+        return f"{spinner} waiting for {self._waiting_for}{seconds}{trouble}" if waited > 0.3 else spinner
 
 
 @contextlib.contextmanager
