@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from candide.domain.addresses import is_loopback
 from candide.domain.engines import Engine
 from candide.domain.turns import Turn, TurnEvent
 from candide.engine.attached import AttachedEngine
@@ -23,6 +23,7 @@ from candide.settings import Settings
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
 from candide.store.owners import Owner
+from candide.store.responses import ResponseStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.title import title_conversation
@@ -87,6 +88,7 @@ async def compose(settings: Settings) -> Services:
         routes=routes,
         conversations=conversations,
         turns=turns,
+        responses=ResponseStore(database),
         turn_log=turn_log,
         scheduler=scheduler,
         closers=closers,
@@ -98,15 +100,6 @@ def uses_embedded(settings: Settings) -> bool:
     if settings.origins.get("embedded", "default") != "default":
         return settings.embedded
     return settings.embedded and (not settings.engine_urls or bool(settings.model))
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _find_models(settings: Settings) -> tuple[Mapping[str, Path], str]:

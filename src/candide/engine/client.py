@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import urllib.parse
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from candide.domain.addresses import is_loopback
 from candide.errors import (
     BadRequest,
     CandideError,
@@ -108,7 +110,8 @@ class EngineClient:
                 headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s),
-                trust_env=True,
+                # Proxies are for what lies outside; looking for their settings costs more than the request.
+                trust_env=not is_loopback(urllib.parse.urlsplit(self.base_url).hostname or ""),
                 read_bufsize=256 * 1024,
             )
         data = None if body is None else msgspec.json.encode(body)
@@ -197,7 +200,19 @@ class HttpChatStream:
                 return
             pause = min(HttpChatStream.open_count * REST_PER_STREAM_S, MAX_REST_S)
             if pause > 2 * REST_PER_STREAM_S:
-                await asyncio.sleep(pause)
+                await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Leave what comes to the kernel for a while, so that one read brings it all."""
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        if transport is None:
+            await asyncio.sleep(seconds)
+            return
+        transport.pause_reading()
+        await asyncio.sleep(seconds)
+        if not transport.is_closing():
+            transport.resume_reading()
 
     async def aclose(self) -> None:
         if not self._closed:
