@@ -13,13 +13,13 @@ nothing here touches the network or the disk.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
+from candide.domain.addresses import is_loopback
 from candide.errors import BadRequest, NotFound
 from candide.models.catalog import Catalog, CatalogEntry
 
@@ -193,7 +193,7 @@ def _parse_web_file(text: str) -> Source:
         raise refusal from None
     if not hostname:
         raise refusal
-    if url.scheme.lower() == "http" and not _is_loopback(hostname):
+    if url.scheme.lower() == "http" and not is_loopback(hostname):
         raise BadRequest(
             f"'{text}' is not encrypted: what arrives could be anything", param="target", hint="use https://"
         )
@@ -256,12 +256,3 @@ def _refuse_other_formats(text: str, file: str) -> None:
             param="target",
             hint="choose a file whose name ends in .gguf, the format that the embedded engine reads",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
