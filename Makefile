@@ -3,9 +3,10 @@
 PYTHON ?= python3
 # Flags for `make run` (candide serve), like ARGS="--port 8001".
 ARGS ?=
-# What `make test` and `make bench` take: files, folders, or flags of pytest.
+# What `make test` runs: files, folders, or flags of pytest.
 TESTS ?=
-BENCH ?=
+# What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
+BENCH ?= streams.py
 
 BIN := .venv/bin
 SOURCES := src tests scripts $(wildcard bench)
@@ -39,8 +40,8 @@ format: install  ## Bring the code into shape
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: install  ## Measure, and print tables (BENCH=name for one)
-	$(BIN)/python -m bench $(BENCH)
+bench: install  ## Measure, and print a table (BENCH="durability.py" for another)
+	$(BIN)/python bench/$(BENCH)
 
 clean:  ## Remove what was made here; models and conversations stay
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
