@@ -28,7 +28,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -166,7 +166,7 @@ class ScriptedEngine:
         body = await request.json()
         given: Any = body["input"]
         one = isinstance(given, str) or all(isinstance(token, int) for token in given)
-        texts: list[Any] = [given] if one else given
+        texts = cast("list[Any]", [given] if one else given)
         data = [
             {
                 "object": "embedding",
