@@ -8,19 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
-from candide.engine.client import EngineClient
-from candide.engine.routes import Routes
+from candide.compose import compose
 from candide.engine.scripted import Script, ScriptedEngine
-from candide.server.failures import install_error_handlers
-from candide.server.openai import build_router
+from candide.server.app import create_app
+from candide.server.services import Services
+from candide.settings import load_settings
 
 
 @dataclass
@@ -29,6 +28,7 @@ class Place:
 
     url: str
     engine: ScriptedEngine
+    services: Services
     loop: asyncio.AbstractEventLoop
     clients: list[openai.OpenAI] = field(default_factory=list)
 
@@ -42,13 +42,11 @@ class Place:
         return client
 
 
-async def _serve(script: Script, ready: Future[Place], stop: asyncio.Event) -> None:
+async def _serve(script: Script, home: Path, ready: Future[Place], stop: asyncio.Event) -> None:
     async with ScriptedEngine(script) as engine:
-        client = EngineClient("scripted", engine.url)
-        routes = Routes([client])
-        app = FastAPI(title="Candide")
-        install_error_handlers(app)
-        app.include_router(build_router(SimpleNamespace(routes=routes)))
+        flags = {"home": home, "engine_urls": (engine.url,), "embedded": False, "titles": False}
+        services = await compose(load_settings(flags, {}))
+        app = create_app(services)
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         )
@@ -56,29 +54,30 @@ async def _serve(script: Script, ready: Future[Place], stop: asyncio.Event) -> N
         while not server.started:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        ready.set_result(Place(f"http://127.0.0.1:{port}/v1", engine, asyncio.get_running_loop()))
+        place = Place(f"http://127.0.0.1:{port}/v1", engine, services, asyncio.get_running_loop())
+        ready.set_result(place)
         await stop.wait()
         server.should_exit = True
         await serving
-        await routes.close()
+        await services.close()
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Place]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Place]]:
     """Start a server over an engine that follows a script: `serve(Script(...))`."""
-    with starter() as start:
+    with starter(tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Place]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One server for all tests of a module that do not mind what others said to it."""
-    with starter() as start:
+    with starter(tmp_path_factory.mktemp("home")) as start:
         yield start()
 
 
 @contextlib.contextmanager
-def starter() -> Iterator[Callable[..., Place]]:
+def starter(home: Path) -> Iterator[Callable[..., Place]]:
     started: list[tuple[Place, asyncio.Event, threading.Thread]] = []
 
     def start(script: Script | None = None) -> Place:
@@ -87,7 +86,7 @@ def starter() -> Iterator[Callable[..., Place]]:
 
         def run() -> None:
             try:
-                asyncio.run(_serve(script or Script(), ready, stop))
+                asyncio.run(_serve(script or Script(), home, ready, stop))
             except BaseException as error:
                 if not ready.done():
                     ready.set_exception(error)

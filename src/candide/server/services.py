@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from candide.engine.routes import Routes
 from candide.scheduler import TurnScheduler
 from candide.store.conversations import ConversationStore
+from candide.store.responses import ResponseStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 
@@ -29,6 +30,7 @@ class Services:
     routes: Routes
     conversations: ConversationStore
     turns: TurnStore
+    responses: ResponseStore
     turn_log: TurnLog
     scheduler: TurnScheduler
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from candide.engine.routes import Routes
 from candide.errors import NotFound
 from candide.server.openai.chat import build_chat_router
 from candide.server.openai.completions import build_completions_router
 from candide.server.openai.embeddings import build_embeddings_router
 from candide.server.openai.errors import OpenAIRoute
 from candide.server.openai.models import build_models_router
+from candide.server.openai.responses import ResponseServices, build_responses_router
 
 
-class OpenAIServices(Protocol):
-    """What this API needs of the server's services."""
-
-    @property
-    def routes(self) -> Routes: ...
-
-
-def build_router(services: OpenAIServices) -> APIRouter:
+def build_router(services: ResponseServices) -> APIRouter:
     """Everything under `/v1`, what is not there included."""
     router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=OpenAIRoute)
     router.include_router(build_chat_router(services.routes))
     router.include_router(build_completions_router(services.routes))
     router.include_router(build_embeddings_router(services.routes))
+    router.include_router(build_responses_router(services))
     router.include_router(build_models_router(services.routes))
 
     @router.api_route(

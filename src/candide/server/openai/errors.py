@@ -75,7 +75,7 @@ def explain_validation(errors: Sequence[Any], body: Any) -> BadRequest:
     Of a union's members, the one that the caller meant is the one that got furthest.
     """
     found = [(_locate(error, body), error) for error in errors]
-    path, error = max(found, key=lambda pair: len(pair[0]))
+    path, error = max(found, key=lambda pair: (len(pair[0]), [p for p in pair[0] if isinstance(p, int)]))
     param = _spell(path) or None
     kind: str = error["type"]
     if kind == "json_invalid":
@@ -111,8 +111,8 @@ def _locate(error: Any, body: Any) -> list[str | int]:
             here = cast("list[Any]", here)[part]
         elif last and error["type"] == "missing":
             path.append(part)
-    if error["type"].startswith("union_tag") and (name := _context(error).get("discriminator")):
-        path.append(str(name).strip("'"))
+    if error["type"].startswith("union_tag"):
+        path.append(str(_context(error).get("discriminator", "type")).strip("'"))
     return path
 
 

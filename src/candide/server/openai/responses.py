@@ -1,0 +1,425 @@
+"""`/v1/responses`: answers that can be kept, read again and continued; in the background, durable turns.
+
+A response in the background is a turn of a conversation of its own: it goes on when the client has
+gone and when the server was killed, and its events can be read again from any number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from candide.domain.ids import new_id
+from candide.domain.messages import Conversation, Message
+from candide.domain.turns import ReasoningDelta, TextDelta, TurnFailed, TurnFinished, decode_event
+from candide.engine.routes import Routes
+from candide.errors import BadRequest, CandideError, EngineBroke
+from candide.scheduler import TurnScheduler
+from candide.server.failures import internal_error
+from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
+from candide.server.openai.response_events import Event, ResponseWriter, encode_event
+from candide.server.openai.response_wire import ResponseRequest, to_chat_messages
+from candide.server.openai.streams import ClientGone, OpenStream, gone, open_stream, while_connected
+from candide.server.sse import EventStream
+from candide.store.conversations import ConversationStore
+from candide.store.responses import ResponseStore, StoredResponse
+from candide.store.turn_log import TurnLog
+from candide.store.turns import TurnStore
+
+CHAT_PATH = "/chat/completions"
+PARAMS = {
+    "response_format.json_schema": "text.format",
+    "response_format": "text.format",
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+}
+"""Parameters of a chat request, and what they are called here."""
+TITLE_CHARS = 60
+
+
+class ResponseServices(Protocol):
+    """What this API needs of the server's services."""
+
+    routes: Routes
+    responses: ResponseStore
+    conversations: ConversationStore
+    turns: TurnStore
+    turn_log: TurnLog
+    scheduler: TurnScheduler
+
+
+class DeletedResponse(BaseModel):
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+def build_responses_router(services: ResponseServices) -> APIRouter:
+    router = APIRouter(route_class=OpenAIRoute)
+
+    @router.post("/responses", summary="Create a response", responses=ERROR_REPLIES)
+    async def create_response(body: ResponseRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        writing = await begin_writing(services, body)
+        if body.background:
+            await submit_turn(services, writing, body)
+            if body.stream:
+                return EventStream(follow_turn(services, writing.stored, -1))
+            return _json(writing.body)
+        try:
+            with _params_of_responses():
+                if body.stream:
+                    stream = await while_connected(
+                        request,
+                        open_stream(
+                            lambda: services.routes.open_chat(
+                                body.model, {**writing.asked, "stream_options": {"include_usage": True}}
+                            )
+                        ),
+                    )
+                    return EventStream(write_events(services, writing, stream))
+                reply = await while_connected(
+                    request, services.routes.post(body.model, CHAT_PATH, writing.asked)
+                )
+        except ClientGone:
+            return gone()
+        try:
+            choice: dict[str, Any] = reply["choices"][0]
+            message: dict[str, Any] = choice["message"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineBroke("the engine's reply holds no answer") from error
+        writer = ResponseWriter(writing.body)
+        writer.feed(message)
+        writer.finish(choice.get("finish_reason"), reply.get("usage"))
+        await keep(services, writing)
+        return _json(writing.body)
+
+    @router.get("/responses/{response_id}", summary="Retrieve a response", responses=ERROR_REPLIES)
+    async def retrieve_response(  # pyright: ignore[reportUnusedFunction]
+        response_id: str,
+        stream: bool = False,
+        starting_after: Annotated[int, Query(ge=0)] | None = None,
+    ) -> Response:
+        stored = await services.responses.get(response_id)
+        if stream:
+            if stored.turn_id is None:
+                raise BadRequest("only a response in the background can be streamed again", param="stream")
+            return EventStream(
+                follow_turn(services, stored, -1 if starting_after is None else starting_after)
+            )
+        return _json(await describe(services, stored))
+
+    @router.delete("/responses/{response_id}", summary="Delete a response", responses=ERROR_REPLIES)
+    async def delete_response(response_id: str) -> DeletedResponse:  # pyright: ignore[reportUnusedFunction]
+        stored = await services.responses.get(response_id)
+        if stored.turn_id is not None:
+            await services.scheduler.stop(stored.turn_id)
+        await services.responses.delete(response_id)
+        return DeletedResponse(id=response_id)
+
+    @router.post("/responses/{response_id}/cancel", summary="Cancel a response", responses=ERROR_REPLIES)
+    async def cancel_response(response_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        stored = await services.responses.get(response_id)
+        if stored.turn_id is None:
+            raise BadRequest("only a response in the background can be cancelled", param="response_id")
+        await services.scheduler.stop(stored.turn_id)
+        # Its end is an event like any other: when it is there, so is everything that was written.
+        async for _ in services.turn_log.follow(stored.turn_id, 0):
+            pass
+        return _json(await describe(services, stored))
+
+    @router.get("/responses/{response_id}/input_items", summary="List the input of a response", responses=ERROR_REPLIES)  # fmt: skip
+    async def list_input_items(  # pyright: ignore[reportUnusedFunction]
+        response_id: str,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+        after: str | None = None,
+    ) -> Response:
+        items = (await services.responses.get(response_id)).input_items
+        if order == "desc":
+            items = items[::-1]
+        ids = [item["id"] for item in items]
+        if after is not None:
+            if after not in ids:
+                raise BadRequest(f"there is no item '{after}'", param="after")
+            items = items[ids.index(after) + 1 :]
+        page = items[:limit]
+        return _json({
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
+        })  # fmt: skip
+
+    return router
+
+
+class Writing(msgspec.Struct, kw_only=True):
+    """A response on its way: what the engine is asked, what is shown, what is kept."""
+
+    stored: StoredResponse
+    asked: dict[str, Any]
+    keeps: bool
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return self.stored.body
+
+
+async def begin_writing(services: ResponseServices, body: ResponseRequest) -> Writing:
+    """Put together what came before and what is asked now. Raises NotFound for an unknown earlier response."""
+    response_id = new_id("resp")
+    items = body.input_items()
+    own = to_chat_messages(items)
+    messages: list[dict[str, Any]] = []
+    if body.previous_response_id is not None:
+        param = "previous_response_id"
+        for earlier in await services.responses.chain(body.previous_response_id, param=param):
+            messages += earlier.messages
+            if earlier.turn_id is not None:
+                messages += to_chat_messages((await describe(services, earlier))["output"])
+    messages += own
+    if body.instructions:
+        messages.insert(0, {"role": "system", "content": body.instructions})
+    now = time.time()
+    keeps = body.store is not False or bool(body.background)
+    stored = StoredResponse(
+        id=response_id,
+        previous_id=body.previous_response_id,
+        body=make_body(body, response_id, int(now), store=keeps),
+        input_items=[_shown_item(item, response_id, number) for number, item in enumerate(items)],
+        messages=own,
+        created_at=now,
+    )
+    return Writing(stored=stored, asked={**body.chat_params(), "messages": messages}, keeps=keeps)
+
+
+def make_body(body: ResponseRequest, response_id: str, created_at: int, *, store: bool) -> dict[str, Any]:
+    """The response object before anything is written."""
+    sent = body.model_dump(exclude_none=True, by_alias=True)
+    wanted: dict[str, Any] = sent.get("text") or {}
+    reasoning: dict[str, Any] = sent.get("reasoning") or {}
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "completed_at": None,
+        "status": "queued" if body.background else "in_progress",
+        "background": bool(body.background),
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": None,
+        "model": body.model,
+        "output": [],
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "previous_response_id": body.previous_response_id,
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "service_tier": "default",
+        "store": store,
+        "temperature": 1.0 if body.temperature is None else body.temperature,
+        "text": {"format": {"type": "text"}, **wanted},
+        "tool_choice": sent.get("tool_choice", "auto"),
+        "tools": [{"strict": None, "parameters": None, **tool} for tool in sent.get("tools", ())],
+        "top_logprobs": 0,
+        "top_p": 1.0 if body.top_p is None else body.top_p,
+        "truncation": body.truncation or "disabled",
+        "usage": None,
+        "user": body.user,
+        "metadata": body.metadata or {},
+    }
+
+
+def _shown_item(item: dict[str, Any], response_id: str, number: int) -> dict[str, Any]:
+    suffix = f"{response_id.partition('_')[2]}{number:02d}"
+    prefixes = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+    shown = {"id": f"{prefixes[item['type']]}_in{suffix}", "status": "completed", **item}
+    if isinstance(item.get("content"), str):
+        kind = "output_text" if item["role"] == "assistant" else "input_text"
+        shown["content"] = [{"type": kind, "text": item["content"]}]
+    return shown
+
+
+async def write_events(
+    services: ResponseServices, writing: Writing, stream: OpenStream
+) -> AsyncGenerator[bytes, None]:
+    """A chat's frames as the events of a response; kept before the last one is shown."""
+    writer = ResponseWriter(writing.body)
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    try:
+        yield b"".join(map(encode_event, writer.begin()))
+        try:
+            async for batch in stream:
+                events: list[Event] = []
+                for payload in batch:
+                    frame = _decode_frame(payload)
+                    usage = frame.usage or usage
+                    for choice in frame.choices[:1]:
+                        events += writer.feed(choice.delta)
+                        finish_reason = choice.finish_reason or finish_reason
+                if events:
+                    yield b"".join(map(encode_event, events))
+            last = writer.finish(finish_reason, usage)
+        except msgspec.DecodeError as error:
+            last = writer.fail("server_error", f"engine '{stream.engine}' sent a malformed frame: {error}")
+        except CandideError as error:
+            last = writer.fail(_response_error_code(error.code), error.message)
+        except Exception:  # noqa: BLE001 - the answer has begun: a bug ends it with an event too
+            last = writer.fail("server_error", internal_error("a response")["error"]["message"])
+        await keep(services, writing)
+        yield b"".join(map(encode_event, last))
+    finally:
+        await stream.aclose()
+
+
+class _Choice(msgspec.Struct):
+    delta: dict[str, Any]
+    finish_reason: str | None = None
+
+
+class _Frame(msgspec.Struct):
+    choices: list[_Choice]
+    usage: dict[str, Any] | None = None
+
+
+_decode_frame = msgspec.json.Decoder(_Frame).decode
+
+
+async def keep(services: ResponseServices, writing: Writing) -> None:
+    """Save a response that has ended, with its output as part of the chat, if the caller wants it kept."""
+    if writing.keeps:
+        stored = writing.stored
+        stored.messages = [*stored.messages, *to_chat_messages(stored.body["output"])]
+        await services.responses.save(stored)
+
+
+# In the background: a turn writes the response, and its events are the response's.
+
+
+async def submit_turn(services: ResponseServices, writing: Writing, body: ResponseRequest) -> None:
+    """Make a conversation of the messages so far and a turn for the last one; both are on disk then."""
+    if body.tools:
+        raise BadRequest("tools cannot be called in the background", param="tools")
+    await services.routes.resolve(body.model)
+    *earlier, question = writing.asked["messages"]
+    if question["role"] != "user":
+        raise BadRequest("the last item of a response in the background must be the user's", param="input")
+    system = "\n\n".join(_text(m) for m in earlier if m["role"] in ("system", "developer"))
+    now = time.time()
+    conversation = Conversation(
+        id=new_id("conv"),
+        title=_text(question)[:TITLE_CHARS] or "Response",
+        current_leaf_id=None,
+        model=body.model,
+        system_prompt=system,
+        created_at=now,
+        updated_at=now,
+    )
+    tree: list[Message] = []
+    for message in earlier:
+        if message["role"] in ("user", "assistant"):
+            parent = tree[-1].id if tree else None
+            tree.append(
+                Message(id=new_id("msg"), conversation_id=conversation.id, parent_id=parent,
+                        role=message["role"], text=_text(message), created_at=now)
+            )  # fmt: skip
+    conversation.current_leaf_id = tree[-1].id if tree else None
+    await services.conversations.add_all(conversation, tree)
+    params = {name: value for name, value in writing.asked.items() if name != "messages"}
+    parts: list[dict[str, Any]] = question["content"] if isinstance(question["content"], list) else []
+    turn = await services.turns.accept(
+        conversation.id,
+        text=_text(question),
+        parts=[part for part in parts if part["type"] != "text"],
+        model=body.model,
+        params=params,
+    )
+    writing.stored.turn_id = turn.id
+    await services.responses.save(writing.stored)
+    await services.scheduler.submit(turn)
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "\n".join(p["text"] for p in content if "text" in p)
+
+
+async def describe(services: ResponseServices, stored: StoredResponse) -> dict[str, Any]:
+    """The response object as it is now."""
+    if stored.turn_id is None:
+        return stored.body
+    turn = await services.turns.get(stored.turn_id)
+    writer = ResponseWriter({**stored.body, "output": []})
+    for logged in await services.turn_log.read(stored.turn_id, 0):
+        _feed_turn_event(writer, logged.event)
+    if writer.body["status"] == "queued" and turn.state == "running":
+        writer.body["status"] = "in_progress"
+    return writer.body
+
+
+async def follow_turn(
+    services: ResponseServices, stored: StoredResponse, after: int
+) -> AsyncGenerator[bytes, None]:
+    """The events of a response in the background, those numbered above `after`, to its end."""
+    assert stored.turn_id is not None
+    writer = ResponseWriter({**stored.body, "status": "in_progress", "output": []})
+    events = writer.begin()
+    yield b"".join(encode_event(event) for event in events if event["sequence_number"] > after)
+    async for frames in _follow(services.turn_log, stored.turn_id):
+        events = [event for frame in frames for event in _feed_turn_event(writer, _read_frame(frame))]
+        shown = [encode_event(event) for event in events if event["sequence_number"] > after]
+        if shown:
+            yield b"".join(shown)
+
+
+def _follow(turn_log: TurnLog, turn_id: str) -> AsyncIterator[list[bytes]]:
+    return turn_log.follow(turn_id, 0)
+
+
+def _read_frame(frame: bytes) -> Any:
+    """The turn event in a frame of the log's."""
+    return decode_event(frame.partition(b"\ndata: ")[2].strip())
+
+
+def _feed_turn_event(writer: ResponseWriter, event: Any) -> list[Event]:
+    if isinstance(event, TextDelta):
+        return writer.feed({"content": event.text})
+    if isinstance(event, ReasoningDelta):
+        return writer.feed({"reasoning_content": event.text})
+    if isinstance(event, TurnFinished):
+        if event.state == "stopped":
+            return [writer.end("cancelled")]
+        return writer.finish(event.finish_reason, event.usage)
+    if isinstance(event, TurnFailed):
+        return writer.fail(_response_error_code(event.code), event.message)
+    return []
+
+
+def _response_error_code(code: str) -> str:
+    """The codes that OpenAI's clients know; the message says the rest."""
+    return "rate_limit_exceeded" if code == "engine_overloaded" else "server_error"
+
+
+@contextlib.contextmanager
+def _params_of_responses() -> Generator[None]:
+    """Says what is wrong with a chat request in the words of this API."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.param is not None:
+            for theirs, ours in PARAMS.items():
+                error.param = error.param.replace(theirs, ours)
+        raise
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
