@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 from candide.domain.addresses import is_loopback
@@ -39,60 +40,68 @@ async def compose(settings: Settings) -> Services:
     """
     access = _choose_access(settings)
     _prepare_home(settings)
-    closers: list[Callable[[], Awaitable[None]]] = []
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.open(settings.database, settings.backups_dir, settings.backups)
+        stack.push_async_callback(database.close)
+        conversations = ConversationStore(database)
+        turns = TurnStore(database)
+        turn_log = TurnLog(database)
+        turn_log.start()
+        stack.push_async_callback(turn_log.close)
 
-    database = await Database.open(settings.database, settings.backups_dir, settings.backups)
-    closers.append(database.close)
-    conversations = ConversationStore(database)
-    turns = TurnStore(database)
-    turn_log = TurnLog(database)
-    turn_log.start()
-    closers.append(turn_log.close)
+        engines: list[Engine] = []
+        default = settings.model
+        if uses_embedded(settings):
+            paths, default = await asyncio.to_thread(_find_models, settings)
+            embedded = EmbeddedEngines(paths, _embedded_options(settings))
+            engines.append(embedded)
+            if default:
+                loading = asyncio.create_task(_load_ahead(embedded, default))
+                stack.callback(loading.cancel)
+        engines.extend(_attached_engines(settings))
+        routes = Routes(engines, default=default)
+        stack.push_async_callback(routes.close)
+        writer = Writer(routes)
 
-    engines: list[Engine] = []
-    default = settings.model
-    if uses_embedded(settings):
-        paths, default = await asyncio.to_thread(_find_models, settings)
-        embedded = EmbeddedEngines(paths, _embedded_options(settings))
-        engines.append(embedded)
-        if default:
-            loading = asyncio.create_task(_load_ahead(embedded, default))
-            closers.append(_closing(loading.cancel))
-    engines.extend(_attached_engines(settings))
-    routes = Routes(engines, default=default)
-    closers.append(routes.close)
-    writer = Writer(routes)
+        def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
+            return run_turn(
+                turn,
+                earlier,
+                conversations=conversations,
+                writer=writer,
+                system_prompt=settings.system_prompt,
+            )
 
-    def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
-        return run_turn(
-            turn, earlier, conversations=conversations, writer=writer, system_prompt=settings.system_prompt
+        async def title(turn: Turn) -> None:
+            await title_conversation(
+                turn,
+                conversations=conversations,
+                ask=lambda model, body: routes.post(model, "/chat/completions", body),
+                system_prompt=settings.system_prompt,
+            )
+
+        owner = Owner(settings.run_dir)
+        stack.callback(owner.close)
+        scheduler = TurnScheduler(
+            turns,
+            turn_log,
+            run,
+            owner,
+            lease_s=settings.lease_s,
+            after_answer=title if settings.titles else None,
         )
-
-    async def title(turn: Turn) -> None:
-        await title_conversation(
-            turn,
+        scheduler.start()
+        stack.push_async_callback(scheduler.close)
+        return Services(
+            access=access,
+            routes=routes,
             conversations=conversations,
-            ask=lambda model, body: routes.post(model, "/chat/completions", body),
-            system_prompt=settings.system_prompt,
+            turns=turns,
+            responses=ResponseStore(database),
+            turn_log=turn_log,
+            scheduler=scheduler,
+            running=stack.pop_all(),
         )
-
-    owner = Owner(settings.run_dir)
-    closers.append(_closing(owner.close))
-    scheduler = TurnScheduler(
-        turns, turn_log, run, owner, lease_s=settings.lease_s, after_answer=title if settings.titles else None
-    )
-    scheduler.start()
-    closers.append(scheduler.close)
-    return Services(
-        access=access,
-        routes=routes,
-        conversations=conversations,
-        turns=turns,
-        responses=ResponseStore(database),
-        turn_log=turn_log,
-        scheduler=scheduler,
-        closers=closers,
-    )
 
 
 def uses_embedded(settings: Settings) -> bool:
@@ -172,10 +181,3 @@ def _attached_engines(settings: Settings) -> list[AttachedEngine]:
         name = base.partition("://")[2]
         engines.append(AttachedEngine(name, base, key, settings.engine_timeout_s))
     return engines
-
-
-def _closing(close: Callable[[], object]) -> Callable[[], Awaitable[None]]:
-    async def closer() -> None:
-        close()
-
-    return closer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from candide.engine.routes import Routes
 from candide.scheduler import TurnScheduler
@@ -33,10 +33,9 @@ class Services:
     responses: ResponseStore
     turn_log: TurnLog
     scheduler: TurnScheduler
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
-    """Called in reverse order at the end."""
+    running: AsyncExitStack
+    """What runs by itself."""
 
     async def close(self) -> None:
         """Stop everything that runs; unfinished turns are given up for the next start."""
-        while self.closers:
-            await self.closers.pop()()
+        await self.running.aclose()
