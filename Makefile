@@ -43,6 +43,9 @@ format: install  ## Bring the code into shape
 bench: install  ## Measure, and print a table (BENCH="durability.py" for another)
 	$(BIN)/python bench/$(BENCH)
 
+reference: install  ## Write docs/reference from the code
+	$(BIN)/python scripts/reference.py
+
 clean:  ## Remove what was made here; models and conversations stay
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

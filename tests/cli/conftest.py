@@ -31,6 +31,7 @@ SCRIPT = Script(
         Reply(match="^tall", answer="\n\n".join(f"Paragraph number {n}." for n in range(1, 81))),
         Reply(match="^markdown", answer=MARKDOWN),
         Reply(match="^think", reasoning="let me see", answer="Thought through."),
+        Reply(match="^refuse$", status=400, message="scripted refusal"),
         Reply(match="^unwell$", status=500, message="scripted failure"),
         Reply(match="^cut short", answer="one two three four", faults=[Fault(kind="cut", at=2, times=1)]),
         Reply(match="^again", answer="The first answer.", times=1),

@@ -181,15 +181,14 @@ def test_unknown_command_is_refused_with_the_nearest(terminal: Open, candide: An
     chat.wait_for(r"^You said: /etc/hosts is what\?$")
 
 
-def test_failed_engine_leaves_the_chat_alive(terminal: Open) -> None:
+def test_answer_that_fails_leaves_the_chat_alive(terminal: Open) -> None:
     chat = terminal()
     chat.wait_for_prompt()
-    chat.send("unwell")
-    chat.wait_for(r"^error: ")
-    chat.press("ctrl-c")
+    chat.send("refuse")
+    chat.wait_for(r"^error: .*scripted refusal")
     chat.wait_for_prompt()
     chat.send("better now")
-    chat.wait_for(r"^You said: better now$")
+    chat.wait_for(r"^better now$")
 
 
 def test_export_writes_markdown_or_json_and_never_over_a_file(
@@ -203,7 +202,7 @@ def test_export_writes_markdown_or_json_and_never_over_a_file(
     chat.send(f"/export {tmp_path}/a.json")
     chat.wait_for(r"^written to ", count=2)
     chat.send(f"/export {tmp_path}/a.md")
-    chat.wait_for(r"exists already")
+    chat.wait_for(r"exists\s+already")
     assert "A **bold** word." in (tmp_path / "a.md").read_text()
     assert json.loads((tmp_path / "a.json").read_bytes())["format"] == "candide"
 
@@ -265,7 +264,7 @@ def test_answer_goes_on_after_the_chat_was_left_and_is_shown_by_the_next(
     chat.wait_for(r"w5 ")
     chat.close()
     chat = terminal()
-    text = chat.wait_for(r"tokens/s")
+    text = chat.wait_for(r"w60")
     assert re.findall(r"w(\d+)", text.partition("> slow")[2]) == [str(n) for n in range(1, 61)]
 
 

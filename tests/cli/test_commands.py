@@ -90,6 +90,7 @@ def test_system_prompt_and_model_reach_the_engine(candide: Any) -> None:
         (["export"], "say what to export"),
         (["chat"], "a chat needs a terminal"),
         (["import", "/nowhere"], "No such file"),
+        (["ask", "refuse"], "scripted refusal"),
         (["nosuch"], "nosuch"),
         (["ask", "--nosuch"], "nosuch"),
     ],
@@ -120,6 +121,7 @@ def test_setting_without_sense_ends_with_1_and_names_it(candide: Any, variable: 
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_engine_failure_ends_with_1_and_keeps_the_question(candide: Any) -> None:
     done = candide.run("ask", "unwell", "--json")
     assert done.code == 1

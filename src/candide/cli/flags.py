@@ -43,8 +43,14 @@ def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
         if setting.name in NOT_FLAGS:
             continue
         kind = hints[setting.name]
-        kind = list[str] if kind == tuple[str, ...] else kind
-        option = typer.Option(*flag_names(setting), help=_flag_help(setting), show_default=False)
+        is_list = kind == tuple[str, ...]
+        kind = list[str] if is_list else kind
+        option = typer.Option(
+            *flag_names(setting),
+            help=_flag_help(setting),
+            metavar="<str>" if is_list else None,
+            show_default=False,
+        )
         parameters.append(
             inspect.Parameter(
                 setting.name,

@@ -39,6 +39,7 @@ EngineFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--engine-url",
+        metavar="<url>",
         help="Answer through this OpenAI-compatible server, and through no Candide that is running.",
     ),
 ]

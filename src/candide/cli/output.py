@@ -33,16 +33,31 @@ def print_warning(text: str) -> None:
 
 def print_note(text: str) -> None:
     """A remark that is not data."""
-    text = plain_text(text)
+    text = _fit(plain_text(text))
     sys.stderr.write(f"\x1b[2m{text}\x1b[0m\n" if _is_styled() else f"{text}\n")
     sys.stderr.flush()
 
 
 def _print_aside(label: str, style: str, text: str) -> None:
     sys.stdout.flush()
+    text = _fit(f"{label} {plain_text(text)}").removeprefix(label)
     label = f"{style}{label}\x1b[0m" if _is_styled() else label
-    sys.stderr.write(f"{label} {plain_text(text)}\n")
+    sys.stderr.write(f"{label}{text}\n")
     sys.stderr.flush()
+
+
+def _fit(text: str) -> str:
+    """Wrapped between words on a terminal; a path is never broken, so that it can be copied."""
+    if not sys.stderr.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    lines = text.splitlines() or [""]
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines
+    )
 
 
 def _is_styled() -> bool:
