@@ -1,15 +1,39 @@
-"""Fixtures that every folder of tests may use: real weights, fetched once into a cache.
+"""Fixtures that every folder of tests may use: real weights, scripted engines, all that runs turns, whole servers.
 
-The cache is the folder named by CANDIDE_TEST_CACHE, by default ~/.cache/candide-tests. A test that
+Real weights are fetched once into a cache. The cache is the folder named by CANDIDE_TEST_CACHE, by default ~/.cache/candide-tests. A test that
 takes one of these fixtures is marked `weights`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+
+from candide.domain.messages import Message
+from candide.domain.turns import TextDelta, Turn, TurnEvent
+from candide.engine.client import EngineClient
+from candide.engine.generation import Patience, Writer
+from candide.engine.routes import Routes
+from candide.engine.scripted import Script, ScriptedEngine
+from candide.scheduler import TurnScheduler
+from candide.store.conversations import ConversationStore
+from candide.store.database import Database
+from candide.store.owners import Owner
+from candide.store.turn_log import TurnLog
+from candide.store.turns import TurnStore
+from candide.title import title_conversation
+from candide.turn import run_turn
+
+QUICK = Patience(attempts=4, first_pause_s=0.01, longest_pause_s=0.05)
+"""A writer's patience with engines, in tests that wait for its end."""
 
 
 def _fetch_weights(name: str) -> Path:
@@ -33,3 +57,124 @@ def smol_path() -> Path:
 def qwen_path() -> Path:
     """Qwen2.5-Coder-1.5B-Instruct in Q4_K_M, 1.1 GB: the model of a first start on a small machine."""
     return _fetch_weights("qwen2.5-coder-1.5b")
+
+
+EngineStarter = Callable[..., Awaitable[ScriptedEngine]]
+
+
+@pytest.fixture
+async def start_engine() -> AsyncIterator[EngineStarter]:
+    """Start a scripted engine: `await start_engine(replies=[...], pace_ms=5)`, the members of a `Script`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(**script: Any) -> ScriptedEngine:
+            engine = ScriptedEngine(msgspec.convert(script, Script))
+            return await stack.enter_async_context(engine)
+
+        yield start
+
+
+@dataclass
+class Runtime:
+    """Everything that runs turns, over a real SQLite file, put together as `compose.py` does."""
+
+    home: Path
+    engines: list[ScriptedEngine]
+    database: Database
+    routes: Routes
+    conversations: ConversationStore
+    turns: TurnStore
+    log: TurnLog
+    scheduler: TurnScheduler
+    owner: Owner
+
+    @classmethod
+    async def open(
+        cls, home: Path, engines: list[ScriptedEngine], *, titles: bool = False, lease_s: float = 5.0
+    ) -> Runtime:
+        database = await Database.open(f"sqlite:///{home / 'candide.db'}", home / "backups")
+        conversations, turns, log = ConversationStore(database), TurnStore(database), TurnLog(database)
+        routes = Routes([EngineClient(f"engine-{n}", engine.url) for n, engine in enumerate(engines)])
+        writer = Writer(routes, QUICK)
+        owner = Owner(home / "run")
+
+        async def title(turn: Turn) -> None:
+            await title_conversation(
+                turn,
+                conversations=conversations,
+                ask=lambda model, body: routes.post(model, "/chat/completions", body),
+                system_prompt="Be brief.",
+            )
+
+        scheduler = TurnScheduler(
+            turns,
+            log,
+            lambda turn, earlier: run_turn(
+                turn, earlier, conversations=conversations, writer=writer, system_prompt="Be brief."
+            ),
+            owner,
+            lease_s=lease_s,
+            after_answer=title if titles else None,
+        )
+        log.start()
+        scheduler.start()
+        return cls(home, engines, database, routes, conversations, turns, log, scheduler, owner)
+
+    async def close(self) -> None:
+        await self.scheduler.close()
+        self.owner.close()
+        await self.routes.close()
+        await self.log.close()
+        await self.database.close()
+
+    async def ask(self, text: str, conversation_id: str | None = None, **more: Any) -> Turn:
+        conversation_id = conversation_id or await self.conversations.create()
+        turn = await self.turns.accept(conversation_id, text=text, **more)
+        await self.scheduler.submit(turn)
+        return turn
+
+    async def events(self, turn: Turn) -> list[TurnEvent]:
+        """The turn's events, once it has ended."""
+        async with asyncio.timeout(30):
+            async for _ in self.log.follow(turn.id, 0):
+                pass
+        return [entry.event for entry in await self.log.read(turn.id, 0)]
+
+    async def answer(self, turn: Turn) -> Message:
+        """The answer as it is stored, once the turn has ended."""
+        await self.events(turn)
+        messages = await self.conversations.messages(turn.conversation_id)
+        return next(m for m in messages if m.id == turn.answer_message_id)
+
+    async def wait_for_text(self, turn: Turn, text: str) -> None:
+        """Wait until the turn's committed text contains `text`."""
+        async with asyncio.timeout(30):
+            while text not in text_of([e.event for e in await self.log.read(turn.id, 0)]):
+                await asyncio.sleep(0.01)
+
+
+def text_of(events: list[TurnEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+RuntimeStarter = Callable[..., Awaitable[Runtime]]
+
+
+@pytest.fixture
+async def start_runtime(tmp_path: Path, start_engine: EngineStarter) -> AsyncIterator[RuntimeStarter]:
+    """Start all that runs turns: `await start_runtime(replies=[...])`, or with `engines=[...]`, several times too."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            engines: list[ScriptedEngine] | None = None,
+            titles: bool = False,
+            lease_s: float = 5.0,
+            **script: Any,
+        ) -> Runtime:
+            engines = engines or [await start_engine(**script)]
+            runtime = await Runtime.open(tmp_path, engines, titles=titles, lease_s=lease_s)
+            stack.push_async_callback(runtime.close)
+            return runtime
+
+        yield start

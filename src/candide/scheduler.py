@@ -203,7 +203,9 @@ class TurnScheduler:
         """Claim what nobody runs: turns that wait, and those of owners who have died."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self._lease_s / 3)
+                # Not `wait_for`: until Python 3.12 it may swallow the cancellation that ends this task.
+                async with asyncio.timeout(self._lease_s / 3):
+                    await self._look.wait()
             self._look.clear()
             try:
                 for turn, lease in await self._turns.list_unfinished(except_owner=self._owner.id):

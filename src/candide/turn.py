@@ -26,7 +26,7 @@ from candide.domain.turns import (
 from candide.errors import ContextTooLong
 from candide.prompt.messages import build_prompt, compact
 
-MAX_COMPACTIONS = 8
+MAX_COMPACTIONS = 16
 
 
 class Conversations(Protocol):
@@ -80,6 +80,7 @@ async def run_turn(
                     continue
                 if isinstance(piece, TextDelta):
                     first_token = first_token or clock()
+                    partial += piece.text
                 yield piece
         except ContextTooLong:
             if len(kept) == 1 or compactions == MAX_COMPACTIONS:

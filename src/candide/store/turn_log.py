@@ -207,7 +207,8 @@ class TurnLog:
                 elif await self._has_ended(turn_id):
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(opened.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await opened.wait()
                 continue
             while True:
                 if len(live.frames) > seq:
@@ -242,7 +243,9 @@ class TurnLog:
                 await asyncio.sleep(RETRY_S)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), COMMIT_INTERVAL_S)
+                # Not `wait_for`: until Python 3.12 it may swallow the cancellation that ends this task.
+                async with asyncio.timeout(COMMIT_INTERVAL_S):
+                    await self._urgent.wait()
 
     async def _commit(self) -> None:
         """Commit everything pending in one transaction, then show it."""
