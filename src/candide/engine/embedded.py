@@ -248,10 +248,10 @@ class EmbeddedEngines:
                 return await worker.call(send)
             except EngineError as error:
                 request.sent_at = 0.0
-                gone = await _is_gone(worker)
+                unheard = _was_unheard(error) or await _is_gone(worker)
                 if request.verdict is not None:
                     raise request.verdict from error
-                if not (gone and may_retry) or self._closed:
+                if not (unheard and may_retry) or self._closed:
                     raise
         raise AssertionError("the second try returns or raises")
 
@@ -545,6 +545,12 @@ def _make_refusal(param: str) -> BadRequest:
         hint="simplify it: patterns with nested repetition and large counts are the usual cause",
         code="constraint_too_complex",
     )
+
+
+def _was_unheard(error: EngineError) -> bool:
+    """Whether the connection broke before any reply: llama.cpp closes idle ones after a few seconds."""
+    cause = error.__cause__
+    return isinstance(error, EngineUnavailable) and cause is not None and not isinstance(cause, TimeoutError)
 
 
 async def _is_gone(worker: Worker) -> bool:
