@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 import uvicorn
@@ -104,3 +110,50 @@ def starter(home: Path) -> Iterator[Callable[..., Place]]:
             client.close()
         place.loop.call_soon_threadsafe(stop.set)
         thread.join(20)
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """`candide serve` in a process of its own, over a real model."""
+
+    url: str
+    model: str
+
+
+@contextlib.contextmanager
+def run_candide(weights: Path, home: Path, *flags: str) -> Iterator[RealServer]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "candide", "serve", "--model", str(weights), "--port", str(port), *flags]
+    environ = {**os.environ, "CANDIDE_HOME": str(home)}
+    with (home / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while process.poll() is None and not _is_ready(url):
+            time.sleep(0.1)
+        assert process.poll() is None, (home / "serve.log").read_text()
+        yield RealServer(f"{url}/v1", weights.stem.lower())
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/ready", timeout=5).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def smol_server(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    with run_candide(smol_path, tmp_path_factory.mktemp("smol"), "--context-tokens", "4096") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def qwen_server(qwen_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    with run_candide(qwen_path, tmp_path_factory.mktemp("qwen"), "--context-tokens", "4096") as server:
+        yield server

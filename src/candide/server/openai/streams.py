@@ -35,7 +35,7 @@ class FrameDelta(msgspec.Struct, gc=False):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: list[dict[str, Any]] | None = None
 
 
 class FrameChoice(msgspec.Struct, gc=False):
