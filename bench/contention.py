@@ -44,11 +44,13 @@ def list_candidates(cores: int, llama_servers: list[str]) -> list[Candidate]:
     ]  # fmt: skip
 
 
-async def compare(model: Path, rounds: int, tokens: int, candidates: list[Candidate]) -> None:
+async def compare(model: Path, rounds: int, tokens: int, niceness: int, candidates: list[Candidate]) -> None:
     speeds: dict[tuple[str, int], list[float]] = {(c.name, load): [] for c in candidates for load in LOADS}
     logs = Path(tempfile.mkdtemp())
     async with contextlib.AsyncExitStack() as stack:
-        workers = [(c, await stack.enter_async_context(run_worker(c, model, logs))) for c in candidates]
+        workers = [
+            (c, await stack.enter_async_context(run_worker(c, model, logs, niceness))) for c in candidates
+        ]
         for _, worker in workers:
             await write_tokens(worker, 4)
         for number in range(rounds):
@@ -86,7 +88,7 @@ def main() -> None:
     kept = [
         c for c in candidates if not options.only or any(part in c.name for part in options.only.split(","))
     ]
-    asyncio.run(compare(options.model, options.rounds, options.tokens, kept))
+    asyncio.run(compare(options.model, options.rounds, options.tokens, options.nice, kept))
 
 
 if __name__ == "__main__":

@@ -36,18 +36,21 @@ class Candidate:
     environment: Mapping[str, str] = field(default_factory=dict)
     kv_cache: str = "f16"
     batch: int = 128
+    slots: int = 1
 
 
 @contextlib.asynccontextmanager
-async def run_worker(candidate: Candidate, model: Path, logs: Path) -> AsyncIterator[Worker]:
+async def run_worker(
+    candidate: Candidate, model: Path, logs: Path, niceness: int = 0
+) -> AsyncIterator[Worker]:
     config = WorkerConfig(
         model=str(model),
         name=candidate.name,
         api_key=make_key(),
         threads=candidate.threads,
-        slots=1,
+        slots=candidate.slots,
         context=4096,
-        pool=4096,
+        pool=4096 * candidate.slots,
         kv_cache=candidate.kv_cache,
         batch=candidate.batch,
         pooling="last",
@@ -62,6 +65,7 @@ async def run_worker(candidate: Candidate, model: Path, logs: Path) -> AsyncIter
     finally:
         os.environ.clear()
         os.environ.update(saved)
+    set_priority(niceness, worker.pid)
     try:
         yield worker
     finally:
@@ -133,8 +137,12 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values) if values else 0.0
 
 
-def set_priority(niceness: int) -> None:
-    """Give this benchmark, its workers and what it runs beside them one priority, above that of others."""
+def set_priority(niceness: int, pid: int = 0) -> None:
+    """Give a process a priority above that of others on the machine; needs root, and is best effort.
+
+    Linux groups processes by session and weighs the groups first, so the group has to be raised too.
+    """
     if niceness:
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, niceness)
+            Path(f"/proc/{pid or os.getpid()}/autogroup").write_text(str(niceness))

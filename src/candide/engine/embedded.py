@@ -62,6 +62,7 @@ LONGEST_PAUSE_S = 30.0
 STABLE_AFTER_S = 60.0
 """A worker that lived this long ends the series of failures before it."""
 RESTARTS_UNASKED = 3
+MOST_TRIES = 3
 REMEMBERED_REFUSALS = 256
 
 T = TypeVar("T")
@@ -235,7 +236,7 @@ class EmbeddedEngines:
         return place, request
 
     async def _send(self, place: _Place, request: _Request, send: Callable[[Worker], Awaitable[T]]) -> T:
-        for may_retry in (True, False):
+        for attempt in range(MOST_TRIES):
             worker = await self._ensure_loaded(place)
             if request.turnstile is None:
                 turnstile = place.turnstile
@@ -248,12 +249,13 @@ class EmbeddedEngines:
                 return await worker.call(send)
             except EngineError as error:
                 request.sent_at = 0.0
-                unheard = _was_unheard(error) or await _is_gone(worker)
+                # At first it may have been only the connection; waiting for a worker's end takes a second.
+                unheard = (attempt == 0 and _was_unheard(error)) or await _is_gone(worker)
                 if request.verdict is not None:
                     raise request.verdict from error
-                if not (unheard and may_retry) or self._closed:
+                if not unheard or attempt + 1 == MOST_TRIES or self._closed:
                     raise
-        raise AssertionError("the second try returns or raises")
+        raise AssertionError("the last try returns or raises")
 
     def _release(self, place: _Place, request: _Request) -> None:
         if request in place.requests:
