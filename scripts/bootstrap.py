@@ -94,9 +94,11 @@ def synchronise(uv: Path, wanted: str) -> None:
     groups = ["--all-groups", "--all-extras"] if wanted == "tests" else ["--no-default-groups", "--inexact"]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(VENV)}
     environment.pop("VIRTUAL_ENV", None)
-    command = [uv, "sync", "--frozen", "--python", sys.executable, *groups]
+    # Compiled now, and not at the first start; some environments forbid that it be done later.
+    command = [uv, "sync", "--frozen", "--compile-bytecode", "--python", sys.executable, *groups]
     if call(command, env=environment) != 0:
         fail("the environment could not be made", hint="see above; once that is mended, run it again")
+    call([VENV / "bin" / "python", "-m", "compileall", "-q", ROOT / "src"], env=environment)
 
 
 def find_uv() -> Path | None:
