@@ -120,7 +120,12 @@ class Runtime:
         scheduler.start()
         return cls(home, engines, database, routes, conversations, turns, log, scheduler, owner)
 
+    closed: bool = False
+
     async def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
         await self.scheduler.close()
         self.owner.close()
         await self.routes.close()
@@ -128,9 +133,10 @@ class Runtime:
         await self.database.close()
 
     async def ask(self, text: str, conversation_id: str | None = None, **more: Any) -> Turn:
+        """Accept a question and run its turn."""
         conversation_id = conversation_id or await self.conversations.create()
         turn = await self.turns.accept(conversation_id, text=text, **more)
-        await self.scheduler.submit(turn)
+        await self.scheduler.submit(turn, more.get("lease"))
         return turn
 
     async def events(self, turn: Turn) -> list[TurnEvent]:

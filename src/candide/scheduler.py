@@ -92,14 +92,16 @@ class TurnScheduler:
         """A lease under which a turn can be accepted that is then submitted here."""
         return Lease(self._owner.id, time.time() + self._lease_s)
 
-    async def submit(self, turn: Turn) -> None:
-        """Run a turn that was accepted just now, unless it has to wait for the answer before it."""
-        if turn.owner == self._owner.id:
-            if not self._closing and turn.id not in self._running and turn.state == "running":
+    async def submit(self, turn: Turn, lease: Lease | None = None) -> None:
+        """Run a turn that was accepted just now, under `lease` or none, unless it has to wait for an answer."""
+        held = lease if turn.owner == self._owner.id else None
+        if held is not None and time.time() < held.until:
+            # Nobody else can have found it: a lease that holds keeps everyone away.
+            if not self._closing:
                 self._begin(turn, fresh=True)
             return
         try:
-            await self._claim(turn, None)
+            await self._claim(turn, held)
         except StoreError as error:
             # The turn is on disk already, so it was accepted, and will be found there.
             log.warning("turn %s waits: %s", turn.id, error.message)
@@ -118,7 +120,10 @@ class TurnScheduler:
         self._claiming.add(turn.id)
         try:
             if await self._turns.claim(turn.id, self._owner.id, self._lease_s, held):
-                self._begin(turn)
+                if self._closing:
+                    await self._turns.release([turn.id], self._owner.id)
+                else:
+                    self._begin(turn)
         finally:
             self._claiming.discard(turn.id)
 
@@ -133,7 +138,12 @@ class TurnScheduler:
         self._look.set()
 
     async def _run(self, turn: Turn, fresh: bool) -> None:
-        live, earlier = await self._log.open_turn(turn.id, fresh=fresh)
+        try:
+            live, earlier = await self._log.open_turn(turn.id, fresh=fresh)
+        except StoreError as error:
+            # It will be found again when its lease has run out.
+            log.warning("turn %s waits: %s", turn.id, error.message)
+            return
         try:
             last = await self._last_event(turn, live, earlier)
         except asyncio.CancelledError:

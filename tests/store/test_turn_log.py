@@ -425,3 +425,12 @@ async def test_following_what_does_not_exist_is_said(store: Store) -> None:
     with pytest.raises(NotFound, match="turn_0"):
         async for _ in store.log.follow("turn_0", 0):
             pass
+
+
+async def test_a_turn_opened_twice_in_one_process_ends_for_both(store: Store) -> None:
+    turn = await store.ask()
+    first, _ = await store.log.open_turn(turn.id)
+    second, _ = await store.log.open_turn(turn.id)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(store.log.end(live, FINISHED) for live in (first, second)))
+    assert sorted([first.lost, second.lost]) == [False, True]

@@ -205,6 +205,7 @@ def build_router(services: Services) -> APIRouter:
         for name in body.params:
             if name not in SAMPLING_PARAMS:
                 raise BadRequest(f"params.{name} is not a sampling parameter", param=f"params.{name}")
+        lease = services.scheduler.make_lease()
         turn = await turns.accept(
             conversation_id,
             text=body.text,
@@ -213,9 +214,9 @@ def build_router(services: Services) -> APIRouter:
             model=body.model or "",
             params=body.params,
             idempotency_key=idempotency_key,
-            lease=services.scheduler.make_lease(),
+            lease=lease,
         )
-        await services.scheduler.submit(turn)
+        await services.scheduler.submit(turn, lease)
         return _turn(turn)
 
     @router.get("/turns/{turn_id}", tags=["turns"], summary="A turn's state")

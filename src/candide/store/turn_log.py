@@ -115,7 +115,7 @@ class TurnLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._live: dict[str, LiveTurn] = {}
-        self._dirty: dict[str, LiveTurn] = {}
+        self._dirty: dict[LiveTurn, None] = {}
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._opened = asyncio.Event()
@@ -160,7 +160,7 @@ class TurnLog:
         elif isinstance(event, (TurnFinished, TurnFailed)):
             self._urgent.set()
         live.pending.append(event)
-        self._dirty[live.turn_id] = live
+        self._dirty[live] = None
         self._work.set()
 
     async def end(self, live: LiveTurn, event: TurnFinished | TurnFailed) -> None:
@@ -252,9 +252,7 @@ class TurnLog:
         self._work.clear()
         self._urgent.clear()
         dirty, self._dirty = self._dirty, {}
-        batches = [
-            (live, events) for live in dirty.values() if not live.lost and (events := live.take_pending())
-        ]
+        batches = [(live, events) for live in dirty if not live.lost and (events := live.take_pending())]
         unsaved = batches
         try:
             if batches:
@@ -270,7 +268,7 @@ class TurnLog:
         finally:
             for live, events in unsaved:
                 live.pending[:0] = events
-                self._dirty[live.turn_id] = live
+                self._dirty[live] = None
                 self._work.set()
 
     async def _save_alone(self, live: LiveTurn, events: list[TurnEvent]) -> None:
