@@ -297,3 +297,11 @@ def test_no_color_shows_no_colour(terminal: Open) -> None:
         if code
     }
     assert not {code for code in styles if 30 <= code <= 49 or 90 <= code <= 107}
+
+
+def test_question_typed_before_the_chat_is_ready_is_asked(terminal: Open) -> None:
+    chat = terminal()
+    chat.wait_for("candide ")
+    chat.type("early bird")
+    chat.press("enter")
+    chat.wait_for(r"^You said: early bird$")

@@ -234,27 +234,6 @@ def interrupts(handle: Callable[[], None]) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextlib.contextmanager
-def no_echo() -> Generator[None]:
-    """Keep what is typed during an answer out of its text; it waits for the next prompt."""
-    try:
-        import termios
-    except ImportError:  # Windows
-        yield
-        return
-    if not sys.stdin.isatty():
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin)
-    quiet = termios.tcgetattr(sys.stdin)
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
-
-
 async def follow(client: Client, turn_id: str, view: View) -> Answer:
     """Show a turn to its end; Ctrl-C stops the answer, and a second one only stops looking at it.
 
@@ -274,7 +253,7 @@ async def follow(client: Client, turn_id: str, view: View) -> Answer:
             reader.cancel()
 
     try:
-        with interrupts(interrupt), no_echo():
+        with interrupts(interrupt):
             while not reader.done():
                 view.tick()
                 await asyncio.wait([reader], timeout=PAINT_EVERY_S)

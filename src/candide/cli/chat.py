@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 
-from candide import __version__
 from candide.cli.answer import Answer, LiveView, follow
 from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
@@ -53,11 +51,7 @@ LISTED = 15
 async def chat(
     settings: Settings, *, new: bool, reference: str | None, model: str | None, alone: bool
 ) -> None:
-    """Talk until the user leaves. Raises BadRequest without a terminal to talk on."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadRequest(
-            "a chat needs a terminal", hint="candide ask takes a question as argument or on standard input"
-        )
+    """Talk until the user leaves."""
     async with connect(settings, alone=alone, needs_model=True) as client:
         await Chat(client, settings.home, model).run(new=new, reference=reference)
 
@@ -83,7 +77,7 @@ class Chat:
 
     async def run(self, *, new: bool, reference: str | None) -> None:
         await self._refresh_completions()
-        self._print(f"candide {__version__} · {self._model or self._default_model()} · /help for commands")
+        print_note(f"{self._model or self._default_model()} answers; /model shows the others")
         if reference is not None:
             await self._resume(await self._client.find_conversation(reference))
         elif not new:

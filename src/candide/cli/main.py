@@ -82,18 +82,22 @@ def chat(
     engine_url: EngineFlag = None,
 ) -> None:
     """Talk in the terminal; goes on with the last conversation."""
-    from candide.cli.chat import chat as hold_chat
+    from candide import __version__
+    from candide.cli.keyboard import typed_ahead
+    from candide.cli.output import print_note
+    from candide.errors import BadRequest
 
-    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
-    run(
-        hold_chat(
-            settings,
-            new=new,
-            reference=conversation,
-            model=model,
-            alone=bool(engine_url),
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadRequest(
+            "a chat needs a terminal", hint="candide ask takes a question as argument or on standard input"
         )
-    )
+    # From the first moment on: loading takes long enough to begin typing.
+    with typed_ahead():
+        print_note(f"candide {__version__} · /help for commands")
+        from candide.cli.chat import chat as hold_chat
+
+        settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
+        run(hold_chat(settings, new=new, reference=conversation, model=model, alone=bool(engine_url)))
 
 
 @app.command()
@@ -114,19 +118,22 @@ def ask(
     """Ask one question and print the answer."""
     from candide.cli.ask import ask as ask_question
     from candide.cli.ask import read_question
+    from candide.cli.keyboard import typed_ahead
 
     settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
-    code = run(
-        ask_question(
-            settings,
-            read_question(question or []),
-            model=model,
-            reference=conversation,
-            system=system,
-            as_json=as_json,
-            alone=bool(engine_url),
+    whole = read_question(question or [])
+    with typed_ahead():
+        code = run(
+            ask_question(
+                settings,
+                whole,
+                model=model,
+                reference=conversation,
+                system=system,
+                as_json=as_json,
+                alone=bool(engine_url),
+            )
         )
-    )
     raise typer.Exit(code)
 
 
