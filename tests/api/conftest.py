@@ -100,7 +100,7 @@ def starter(home: Path) -> Iterator[Callable[..., Place]]:
 
         thread = threading.Thread(target=run)
         thread.start()
-        place = ready.result(20)
+        place = ready.result(100)
         started.append((place, stop, thread))
         return place
 

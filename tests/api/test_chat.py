@@ -65,6 +65,41 @@ def test_tool_calls_reach_the_client(serve: Callable[..., Any]) -> None:
     assert place.engine.requests[-1]["tools"] == [tool]
 
 
+def test_a_request_reaches_the_engine_as_it_was_sent(serve: Callable[..., Any]) -> None:
+    place = serve()
+    schema = {"type": "object", "properties": {"a": {"default": None}}}
+    sent: dict[str, Any] = {
+        "messages": [
+            {"role": "developer", "content": [{"type": "text", "text": "Be brief"}]},
+            {"role": "user", "content": "hello", "name": "ann"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "done"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}},
+        "logprobs": True,
+        "top_logprobs": 2,
+        "n": 2,
+        "max_completion_tokens": 9,
+        "frequency_penalty": 0.5,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }  # fmt: skip
+    assert httpx2.post(f"{place.url}/chat/completions", json={"model": "scripted", **sent}).status_code == 200
+    seen = place.engine.requests[-1]
+    assert {name: seen[name] for name in sent} == sent
+
+
+def test_a_streamed_tool_call_reaches_the_client(serve: Callable[..., Any]) -> None:
+    call = ScriptedCall(name="f", arguments={"a": 1})
+    place = serve(Script(replies=[Reply(answer="", tool_calls=[call])]))
+    tool: Any = {"type": "function", "function": {"name": "f"}}
+    with place.client().chat.completions.stream(model="scripted", messages=HELLO, tools=[tool]) as stream:
+        (made,) = stream.get_final_completion().choices[0].message.tool_calls
+    assert (made.function.name, json.loads(made.function.arguments)) == ("f", {"a": 1})
+
+
 def test_fields_that_engines_share_go_on_to_the_engine(serve: Callable[..., Any]) -> None:
     place = serve()
     sent = {"top_k": 3, "min_p": 0.1, "temperature": 0.5, "seed": 7, "stop": ["x"], "logit_bias": {"5": -1}}

@@ -13,6 +13,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 @pytest.mark.weights
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.filterwarnings("default")
 class TestChatOpenAIOverCandide(ChatModelIntegrationTests):
     @pytest.fixture(autouse=True)
@@ -32,6 +33,7 @@ class TestChatOpenAIOverCandide(ChatModelIntegrationTests):
             "base_url": self.server.url if self.server else "",
             "api_key": "none",
             "temperature": 0,
+            "stream_usage": True,
             "max_tokens": 200,
             "max_retries": 0,
         }

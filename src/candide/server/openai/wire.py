@@ -24,7 +24,7 @@ class Wire(BaseModel):
 
     def body(self) -> dict[str, Any]:
         """What the caller sent, as the engine gets it; `null` means the default, as with OpenAI."""
-        sent = self.model_dump(exclude_unset=True)
+        sent = self.model_dump(exclude_unset=True, by_alias=True)
         return {name: value for name, value in sent.items() if value is not None}
 
 
