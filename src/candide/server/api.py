@@ -228,6 +228,7 @@ def build_router(services: Services) -> APIRouter:
         tags=["turns"],
         summary="A turn's events, replayed after Last-Event-ID and then as they come",
         response_class=EventStream,
+        status_code=200,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
     async def follow_turn(  # pyright: ignore[reportUnusedFunction]
