@@ -114,7 +114,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, last=st.sampled_from([FINISHED, FAILED]))
 def test_clients_that_come_and_go_see_every_event_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[str, Any]], last: Any
@@ -138,6 +138,13 @@ def test_clients_that_come_and_go_see_every_event_once(
             Client(reader, turn.id),
             Client(reader, turn.id),
         ]
+
+        async def take_up() -> tuple[LiveTurn, str, str]:
+            """Go on with the turn: what was not committed yet is written anew."""
+            live, earlier = await log.open_turn(turn.id)
+            thought = "".join(e.text for e in earlier if isinstance(e, ReasoningDelta))
+            return live, "".join(e.text for e in earlier if isinstance(e, TextDelta)), thought
+
         text = reasoning = ""
         log.append(live, STARTED)
         for step, value in steps:
@@ -158,12 +165,13 @@ def test_clients_that_come_and_go_see_every_event_once(
             elif step == "go":
                 await clients[value].go()
             else:
-                # The turn is given up and taken up again: what was not committed yet is written anew.
                 log.abandon(live)
-                live, earlier = await log.open_turn(turn.id)
-                text = "".join(e.text for e in earlier if isinstance(e, TextDelta))
-                reasoning = "".join(e.text for e in earlier if isinstance(e, ReasoningDelta))
+                live, text, reasoning = await take_up()
         await log.end(live, last)
+        while live.lost:
+            # A commit of the life before was still under way, and came first.
+            live, text, reasoning = await take_up()
+            await log.end(live, last)
         logged = await log.read(turn.id, 0)
         for client in clients:
             await client.stay()

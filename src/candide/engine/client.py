@@ -11,6 +11,7 @@ are open each one waits a little between reads, so that a token costs microsecon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 5.0
+LONGEST_RETRY_S = 86_400.0
 
 # A reader rests this long between two reads for each stream that is open, up to a frame of a 50 Hz
 # screen: nobody sees it, and at 128 streams it saves three wake-ups in four.
@@ -82,7 +84,7 @@ class EngineClient:
         """POST a streaming request to any path of the protocol; returns once it is accepted."""
         response = await self._send("POST", path, {**body, "stream": True})
         if response.content_type != "text/event-stream":
-            text = await self._read_body(response)
+            text = await _read_beginning(response)
             response.close()
             error = _read_error(text, self.name)
             raise error or EngineBroke(f"engine '{self.name}' answered a streaming request without a stream")
@@ -126,7 +128,7 @@ class EngineClient:
             ) from error
         if response.status >= 400:
             retry_after = response.headers.get("Retry-After")
-            text = await self._read_body(response)
+            text = await _read_beginning(response)
             response.close()
             raise _error_of_status(response.status, retry_after, text, self.name)
         return response
@@ -140,6 +142,17 @@ class EngineClient:
             raise EngineBroke(
                 f"engine '{self.name}' broke off its reply: {error or type(error).__name__}"
             ) from error
+
+
+async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
+    """What an engine says of its failure, as far as it comes and has a sensible length."""
+    import aiohttp
+
+    text = b""
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        while len(text) < MAX_ERROR_BYTES and (data := await response.content.readany()):
+            text += data
+    return text
 
 
 class HttpChatStream:
@@ -173,9 +186,10 @@ class HttpChatStream:
                 if finished and not rest.strip():
                     return
                 raise EngineBroke(f"engine '{self.engine}' ended its stream before the answer was whole")
+            data = rest + data
             if b"\r" in data:
                 data = data.replace(b"\r\n", b"\n")
-            *frames, rest = (rest + data).split(b"\n\n")
+            *frames, rest = data.split(b"\n\n")
             if len(rest) > MAX_FRAME_BYTES:
                 raise EngineBroke(f"engine '{self.engine}' sent a frame of over {MAX_FRAME_BYTES} bytes")
             batch: list[bytes] = []
@@ -210,9 +224,12 @@ class HttpChatStream:
             await asyncio.sleep(seconds)
             return
         transport.pause_reading()
-        await asyncio.sleep(seconds)
-        if not transport.is_closing():
-            transport.resume_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            # Also when cancelled: the connection may serve another request.
+            if not transport.is_closing():
+                transport.resume_reading()
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -289,6 +306,8 @@ def _error_of_status(status: int, retry_after: str | None, text: bytes, engine: 
         try:
             seconds = float(retry_after or 1)
         except ValueError:
+            seconds = 1.0
+        if not 0 <= seconds <= LONGEST_RETRY_S:
             seconds = 1.0
         return EngineOverloaded(f"engine '{engine}' is overloaded: {said}", retry_after=seconds)
     if status in (400, 413, 422):
