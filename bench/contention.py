@@ -37,6 +37,7 @@ def list_candidates(cores: int, llama_servers: list[str]) -> list[Candidate]:
         waiting("passive, spin 100", "100"),
         waiting("passive, spin 300", "300"),
         waiting("passive, spin 1000", "1000"),
+        waiting("passive, spin 3000", "3000"),
         waiting("passive, spin 10000", "10000"),
         waiting("passive, bound", "0", OMP_PROC_BIND="true"),
         Candidate("one thread", 1),

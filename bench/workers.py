@@ -48,6 +48,7 @@ async def run_worker(
         name=candidate.name,
         api_key=make_key(),
         threads=candidate.threads,
+        batch_threads=candidate.threads,
         slots=candidate.slots,
         context=4096,
         pool=4096 * candidate.slots,

@@ -310,6 +310,7 @@ class EmbeddedEngines:
                 name=place.name,
                 api_key=make_key(),
                 threads=plan.threads,
+                batch_threads=plan.batch_threads,
                 slots=plan.slots,
                 context=plan.context,
                 pool=plan.pool,

@@ -43,6 +43,9 @@ class WorkerConfig:
     """What the model is called in replies."""
     api_key: str
     threads: int
+    """For writing one answer."""
+    batch_threads: int
+    """For reading prompts, and for writing several answers at once."""
     slots: int
     context: int
     """The longest conversation."""
@@ -60,9 +63,13 @@ class WorkerConfig:
 
 def tune_threads(environ: MutableMapping[str, str], threads: int) -> None:
     """Set up the OpenMP run time that llama.cpp's threads wait in; it reads this once, when it is loaded."""
-    # Threads that spin at a barrier burn the time slice that the one they wait for needs.
+    # Threads meet hundreds of times for each token. By default the early ones spin until the last one
+    # comes, and when that one was preempted they burn the very time slice that it needs: with one other
+    # program at work, writing falls to a fiftieth. Those that sleep at once lose a third when all is
+    # quiet. 1000 turns keep nine tenths of the quiet speed of a 1.5 B model and six tenths of that with a
+    # core taken away; 10,000 turns are almost as bad as the default (bench/contention.py).
     environ.setdefault("OMP_WAIT_POLICY", "passive")
-    environ.setdefault("GOMP_SPINCOUNT", "0")
+    environ.setdefault("GOMP_SPINCOUNT", "1000")
     environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
@@ -75,7 +82,7 @@ def main() -> NoReturn:
     if not line:
         sys.exit(2)
     config = WorkerConfig(**json.loads(line))
-    tune_threads(os.environ, config.threads)
+    tune_threads(os.environ, config.batch_threads)
 
     def report(message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -125,7 +132,7 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     p.cache_type_v = kv_type
     p.cache_ram_mib = config.prompt_cache_mb
     p.cpuparams.n_threads = config.threads
-    p.cpuparams_batch.n_threads = config.threads
+    p.cpuparams_batch.n_threads = config.batch_threads
     # The same process answers /embeddings; llama.cpp wants both sizes to be one for that.
     p.embedding = True
     p.n_batch = config.batch
@@ -145,7 +152,7 @@ def make_arguments(config: WorkerConfig, port: int) -> list[str]:
         "--parallel", str(config.slots), "--ctx-size", str(config.pool), "--kv-unified",
         "--cache-type-k", config.kv_cache, "--cache-type-v", config.kv_cache,
         "--cache-ram", str(config.prompt_cache_mb),
-        "--threads", str(config.threads), "--threads-batch", str(config.threads),
+        "--threads", str(config.threads), "--threads-batch", str(config.batch_threads),
         "--threads-http", str(http_threads(config)),
         "--embeddings", "--ubatch-size", str(config.batch), "--batch-size", str(config.batch), "--jinja", "--no-webui",
     ]  # fmt: skip
