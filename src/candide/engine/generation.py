@@ -29,6 +29,8 @@ CONTINUE_INSTRUCTION = (
 INSTRUCTION_TAIL_CHARS = 400
 RESTART_SURE_CHARS = 48
 """So many characters that repeat the beginning of the partial answer mean that it was begun anew."""
+WHOLE_SURE_CHARS = 4
+"""A partial answer of so many characters that is repeated whole was begun anew too."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -186,11 +188,14 @@ async def _read(stream: ChatStream, trimmer: RestartTrimmer | OverlapTrimmer | N
     try:
         async for batch in stream:
             text = reasoning = ""
+            broken: EngineBroke | None = None
             for payload in batch:
                 try:
                     chunk = _decode_chunk(payload)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise EngineBroke(f"engine '{stream.engine}' sent a malformed frame: {error}") from error
+                    # What came before it is good, and is handed out first.
+                    broken = EngineBroke(f"engine '{stream.engine}' sent a malformed frame: {error}")
+                    break
                 if chunk.usage:
                     usage = chunk.usage
                 for choice in chunk.choices[:1]:
@@ -198,12 +203,17 @@ async def _read(stream: ChatStream, trimmer: RestartTrimmer | OverlapTrimmer | N
                     text += delta.content or ""
                     reasoning += delta.reasoning_content or delta.reasoning or ""
                     finish_reason = choice.finish_reason or finish_reason
+            if "\0" in text or "\0" in reasoning:
+                # Nobody can see them, and no text in PostgreSQL holds them.
+                text, reasoning = text.replace("\0", ""), reasoning.replace("\0", "")
             if reasoning:
                 yield ReasoningDelta(text=reasoning)
             if text and trimmer is not None:
                 text = trimmer.feed(text)
             if text:
                 yield TextDelta(text=text)
+            if broken is not None:
+                raise broken
         if trimmer is not None and (rest := trimmer.end()):
             yield TextDelta(text=rest)
     finally:
@@ -234,7 +244,7 @@ class RestartTrimmer:
         if self._seen[:length] == self._written[:length]:
             if len(self._seen) < len(self._written):
                 return ""
-            return self._decide(restarted=length >= RESTART_SURE_CHARS)
+            return self._decide(restarted=len(self._written.strip()) >= WHOLE_SURE_CHARS)
         same = _shared_length(self._seen, self._written)
         if same >= RESTART_SURE_CHARS:
             # Begun anew and gone another way: nothing of it fits what was already shown.
