@@ -25,6 +25,7 @@ from candide.errors import (
     EngineOverloaded,
     EngineUnavailable,
     NotFound,
+    SettingsError,
     WeightsError,
 )
 
@@ -247,12 +248,16 @@ async def test_request_of_which_nothing_was_shown_goes_to_the_next_worker_by_its
     assert (await waiting)["choices"]
 
 
-async def test_worker_that_keeps_dying_is_given_growing_pauses(
-    start: Start, smol_path: Path, tmp_path: Path
-) -> None:
-    program = tmp_path / "llama-server"
-    program.write_text(f"#!/bin/sh\ndate +%s.%N >> {tmp_path}/starts\necho no such processor >&2\nexit 3\n")
-    program.chmod(0o755)
+async def test_worker_that_keeps_dying_is_given_growing_pauses(start: Start, tmp_path: Path) -> None:
+    program = install_llama_server(
+        tmp_path,
+        f"""#!/bin/sh
+[ "$1" = --help ] && exit
+date +%s.%N >> {tmp_path}/starts
+echo no such processor >&2
+exit 3
+""",
+    )
     engine = start(llama_server=str(program))
     for _ in range(4):
         with pytest.raises(EngineUnavailable, match="no such processor"):
@@ -261,6 +266,82 @@ async def test_worker_that_keeps_dying_is_given_growing_pauses(
     pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert len(pauses) == 3
     assert pauses[0] < pauses[1] < pauses[2]
+
+
+LLAMA_SERVER = f"""#!{sys.executable}
+import argparse, os, sys, time
+if "--help" in sys.argv:
+    print("--model --alias --host --port --parallel --ctx-size --kv-unified --cache-ram --threads")
+    print("--threads-http --batch-size --ubatch-size --embeddings --pooling --jinja")
+    sys.exit()
+import xllamacpp
+parser = argparse.ArgumentParser()
+for flag in ("--kv-unified", "--embeddings", "--jinja"):
+    parser.add_argument(flag, action="store_true")
+for flag in ("--model", "--alias", "--host", "--pooling"):
+    parser.add_argument(flag)
+for flag in ("--port", "--parallel", "--ctx-size", "--cache-ram", "--threads", "--threads-http", "--batch-size", "--ubatch-size"):
+    parser.add_argument(flag, type=int)
+given = parser.parse_args()
+parameters = xllamacpp.CommonParams()
+parameters.model.path, parameters.port, parameters.n_ctx = given.model, given.port, given.ctx_size
+parameters.n_parallel, parameters.kv_unified = given.parallel, given.kv_unified
+parameters.api_keys = [os.environ["LLAMA_API_KEY"]]
+server = xllamacpp.Server(parameters)
+time.sleep(600)
+"""
+"""A llama-server as someone may have installed it: a program of its own, older than some of our flags."""
+
+
+def install_llama_server(folder: Path, text: str = LLAMA_SERVER) -> Path:
+    program = folder / "llama-server"
+    program.write_text(text)
+    program.chmod(0o755)
+    return program
+
+
+def run_by(engine: EmbeddedEngines) -> list[str]:
+    """What the worker runs: the commands of its children."""
+    return [" ".join(child.cmdline()) for child in psutil.Process(engine.worker_pid("smol")).children()]
+
+
+async def test_llama_server_on_the_path_is_used_and_dies_with_its_worker(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = install_llama_server(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    engine = start()
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
+    worker = psutil.Process(engine.worker_pid("smol"))
+    (child,) = worker.children()
+    assert str(program) in child.cmdline()
+    worker.kill()
+    child.wait(timeout=5)
+
+
+async def test_llama_server_on_the_path_is_left_alone_when_turned_off(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_llama_server(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    engine = start(llama_server="off")
+    await engine.load("smol")
+    assert run_by(engine) == []
+
+
+async def test_llama_server_on_the_path_that_does_not_work_gives_way_to_the_built_in_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_llama_server(tmp_path, LLAMA_SERVER.replace("import xllamacpp", "raise SystemExit(1)", 1))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    engine = start()
+    assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
+    assert run_by(engine) == []
+
+
+async def test_named_llama_server_that_is_not_there_is_said_so(start: Start) -> None:
+    with pytest.raises(SettingsError, match="'/nowhere/llama-server'"):
+        await start(llama_server="/nowhere/llama-server").load("smol")
 
 
 @pytest.mark.parametrize("when", ["loading", "serving"])

@@ -28,7 +28,7 @@ from candide.domain.engines import ChatStream
 from candide.engine.control_text import ControlTexts
 from candide.engine.llamacpp import LlamaCppModel
 from candide.engine.sizing import MIB, Plan, choose_budget, make_plan
-from candide.engine.supervisor import Worker, log_name, make_key
+from candide.engine.supervisor import Worker, find_program, log_name, make_key
 from candide.engine.worker import WorkerConfig
 from candide.errors import (
     BadRequest,
@@ -143,6 +143,8 @@ class EmbeddedEngines:
         self._refused: OrderedDict[bytes, None] = OrderedDict()
         self._admission = asyncio.Lock()
         self._room = asyncio.Event()
+        self._program: str | None = None
+        """The llama-server to run; empty for the library, None before it was looked for."""
         self._closed = False
 
     async def models(self) -> list[str]:
@@ -223,7 +225,7 @@ class EmbeddedEngines:
     def _admit(self, body: Mapping[str, Any]) -> tuple[_Place, _Request]:
         place = self._find_place(body.get("model"))
         request = _Request()
-        request.constraint, constraint = find_constraint(body)
+        request.constraint, constraint = find_constraint(body, checked=not self._options.llama_server)
         if request.constraint:
             request.fingerprint = hashlib.sha256(msgspec.json.encode(constraint)).digest()
             if request.fingerprint in self._refused:
@@ -305,32 +307,9 @@ class EmbeddedEngines:
                 kv_cache=options.kv_cache,
             )
             await self._make_room(plan, budget)
-            config = WorkerConfig(
-                model=str(place.path),
-                name=place.name,
-                api_key=make_key(),
-                threads=plan.threads,
-                batch_threads=plan.batch_threads,
-                slots=plan.slots,
-                context=plan.context,
-                pool=plan.pool,
-                kv_cache=plan.kv_cache,
-                prompt_cache_mb=plan.prompt_cache_mb,
-                # Of the usual ways only this one takes texts that are longer than one step of llama.cpp.
-                pooling="" if header.pooling else "last",
-                batch=min(header.context_tokens, LARGEST_EMBEDDING_BATCH) if header.pooling else CHAT_BATCH,
-                llama_server=options.llama_server,
-            )
-            model = LlamaCppModel(
-                ControlTexts(header.control_tokens, header.chat_template),
-                template_has_tools=header.uses_tools,
-                # A llama-server of the user's may have been built without it.
-                guidance=not options.llama_server,
-            )
-            worker = Worker(config, model, options.logs_dir / log_name(place.name), options.timeout_s)
             began = time.monotonic()
             try:
-                await worker.start(options.load_timeout_s)
+                worker = await self._start_worker(place, plan, header)
             except WeightsError as error:
                 place.damaged = (stamp, error)
                 raise
@@ -348,6 +327,43 @@ class EmbeddedEngines:
             place.name, place.loaded_at - began, plan.threads, plan.slots, plan.context, plan.kv_cache,
             plan.memory_bytes // MIB,
         )  # fmt: skip
+        return worker
+
+    async def _start_worker(self, place: _Place, plan: Plan, header: GgufHeader) -> Worker:
+        options = self._options
+        if self._program is None:
+            self._program = await asyncio.to_thread(find_program, options.llama_server)
+        config = WorkerConfig(
+            model=str(place.path),
+            name=place.name,
+            api_key=make_key(),
+            threads=plan.threads,
+            batch_threads=plan.batch_threads,
+            slots=plan.slots,
+            context=plan.context,
+            pool=plan.pool,
+            kv_cache=plan.kv_cache,
+            prompt_cache_mb=plan.prompt_cache_mb,
+            # Of the usual ways only this one takes texts that are longer than one step of llama.cpp.
+            pooling="" if header.pooling else "last",
+            batch=min(header.context_tokens, LARGEST_EMBEDDING_BATCH) if header.pooling else CHAT_BATCH,
+            llama_server=self._program,
+        )
+        model = LlamaCppModel(
+            ControlTexts(header.control_tokens, header.chat_template),
+            template_has_tools=header.uses_tools,
+            # A llama-server of the user's may have been built without it.
+            guidance=not self._program,
+        )
+        worker = Worker(config, model, options.logs_dir / log_name(place.name), options.timeout_s)
+        try:
+            await worker.start(options.load_timeout_s)
+        except CandideError as error:
+            if not self._program or options.llama_server:
+                raise
+            log.warning("%s from the PATH is not used: %s", self._program, error.message)
+            self._program = ""
+            return await self._start_worker(place, plan, header)
         return worker
 
     def _memory_in_use(self) -> int:
@@ -529,13 +545,17 @@ class _Watchdog:
         return busy < len(waiting)
 
 
-def find_constraint(body: Mapping[str, Any]) -> tuple[str, Any]:
-    """What constrains the answer: the parameter's name and all of its content; an empty name for nothing."""
+def find_constraint(body: Mapping[str, Any], *, checked: bool = False) -> tuple[str, Any]:
+    """What may constrain the answer too much: the parameter's name and all of its content, or an empty name.
+
+    With `checked`, schemas are followed by LLGuidance, after `constraints.py` has looked at them, and
+    take no time to speak of: a slow machine must not bring an honest request under suspicion.
+    """
     parts: dict[str, Any] = {}
-    answer_format: Any = body.get("response_format")
+    answer_format: Any = None if checked else body.get("response_format")
     if isinstance(answer_format, Mapping) and cast("Mapping[str, Any]", answer_format).get("type") != "text":
         parts["response_format"] = answer_format
-    for name in ("json_schema", "grammar", "tools"):
+    for name in ("json_schema", "grammar") if checked else ("json_schema", "grammar", "tools"):
         if body.get(name):
             parts[name] = body[name]
     return next(iter(parts), ""), parts

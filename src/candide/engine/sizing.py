@@ -64,7 +64,7 @@ def make_plan(
     wanted = context or min(header.context_tokens or LONGEST_CONTEXT, LONGEST_CONTEXT)
     if header.context_tokens:
         wanted = min(wanted, header.context_tokens)
-    shortest = context or min(SHORTEST_CONTEXT, wanted)
+    shortest = wanted if context else min(SHORTEST_CONTEXT, wanted)
     room = budget_bytes - header.file_bytes - OVERHEAD_BYTES
     types = ["f16", "q8_0"] if kv_cache == "auto" else [kv_cache]
 

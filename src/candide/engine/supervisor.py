@@ -13,14 +13,15 @@ import json
 import os
 import re
 import secrets
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from candide.engine.client import EngineClient
 from candide.engine.llamacpp import LlamaCppEngine, LlamaCppModel
-from candide.engine.worker import WorkerConfig
-from candide.errors import CandideError, EngineUnavailable, WeightsError
+from candide.engine.worker import WorkerConfig, read_flags
+from candide.errors import CandideError, EngineUnavailable, SettingsError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,8 @@ T = TypeVar("T")
 LARGEST_LOG_BYTES = 2 * 1024 * 1024
 LOG_LINES_IN_ERRORS = 8
 LONGEST_GOODBYE_S = 5.0
+NEEDED_FLAGS = frozenset({"--kv-unified", "--cache-ram", "--embeddings", "--jinja", "--threads-http"})
+"""By these a llama-server is new enough to be taken unasked."""
 
 _DAMAGED = re.compile(rb"corrupted or incomplete|not within the file bounds|invalid magic|unknown model architecture"
                       rb"|failed to read|bad_alloc|wrong number of tensors|missing tensor|invalid GGUF|failed to load model")  # fmt: skip
@@ -206,6 +209,25 @@ class Worker:
             f"the worker of model '{name}' ended while loading ({said or f'status {status}'}){self.last_words()}",
             hint=f"its log is {self.log_path}",
         )
+
+
+def find_program(setting: str) -> str:
+    """The `llama-server` to run, empty for the built-in llama.cpp.
+
+    One on the PATH is taken when it is new enough: who installed it has a build for this very
+    processor or graphics card. Raises SettingsError when the named one is not there.
+    """
+    if setting == "off":
+        return ""
+    found = shutil.which(setting or "llama-server")
+    if setting and not found:
+        raise SettingsError(
+            f"llama_server '{setting}' is not a program",
+            hint="name the llama-server to run, or 'off' for the built-in llama.cpp",
+        )
+    if not found or (not setting and not read_flags(found) >= NEEDED_FLAGS):
+        return ""
+    return found
 
 
 def open_log(path: Path) -> BinaryIO:

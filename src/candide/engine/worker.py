@@ -19,6 +19,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Container, MutableMapping
 
 KEY_VARIABLE = "LLAMA_API_KEY"  # in the environment, since every user of the machine can read arguments
 
@@ -145,20 +146,48 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     return p
 
 
-def make_arguments(config: WorkerConfig, port: int) -> list[str]:
-    """The same as arguments of `llama-server`."""
-    arguments = [
-        "--model", config.model, "--alias", config.name, "--host", "127.0.0.1", "--port", str(port),
-        "--parallel", str(config.slots), "--ctx-size", str(config.pool), "--kv-unified",
-        "--cache-type-k", config.kv_cache, "--cache-type-v", config.kv_cache,
-        "--cache-ram", str(config.prompt_cache_mb),
-        "--threads", str(config.threads), "--threads-batch", str(config.batch_threads),
-        "--threads-http", str(http_threads(config)),
-        "--embeddings", "--ubatch-size", str(config.batch), "--batch-size", str(config.batch), "--jinja", "--no-webui",
-    ]  # fmt: skip
+def make_arguments(config: WorkerConfig, port: int, known: Container[str]) -> list[str]:
+    """The same as arguments of `llama-server`, of those that this build of it knows."""
+    shared = "--kv-unified" in known
+    pairs = {
+        "--model": config.model,
+        "--alias": config.name,
+        "--host": "127.0.0.1",
+        "--port": port,
+        "--parallel": config.slots,
+        "--ctx-size": config.pool if shared else config.context * config.slots,
+        "--kv-unified-per-slot": config.context,
+        "--cache-type-k": config.kv_cache,
+        "--cache-type-v": config.kv_cache,
+        "--cache-ram": config.prompt_cache_mb,
+        "--threads": config.threads,
+        "--threads-batch": config.batch_threads,
+        "--threads-http": http_threads(config),
+        "--batch-size": config.batch,
+        "--ubatch-size": config.batch,
+        "--cors-origins": "",
+    }
     if config.pooling:
-        arguments += ["--pooling", config.pooling]
-    return arguments
+        pairs["--pooling"] = config.pooling
+    arguments = [word for flag, value in pairs.items() if flag in known for word in (flag, str(value))]
+    switches = ("--kv-unified", "--embeddings", "--slots", "--jinja", "--no-webui")
+    return arguments + [flag for flag in switches if flag in known]
+
+
+def read_flags(program: str) -> frozenset[str]:
+    """The flags that a `llama-server` knows, from its help; none when it does not start."""
+    try:
+        said = subprocess.run(  # noqa: S603 - the program that the user named or has on the PATH
+            [program, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return frozenset()
+    return frozenset(re.findall(r"--[a-z][a-z0-9-]+", said.stdout))
 
 
 def http_threads(config: WorkerConfig) -> int:
@@ -169,7 +198,7 @@ def run_program(config: WorkerConfig, report: Callable[[dict[str, Any]], None]) 
     """Run `llama-server` as a child that dies with this process, and watch over it."""
     port = find_free_port()
     child = subprocess.Popen(  # noqa: S603 - the program that the user named or has on the PATH
-        [config.llama_server, *make_arguments(config, port)],
+        [config.llama_server, *make_arguments(config, port, read_flags(config.llama_server))],
         stdin=subprocess.DEVNULL,
         env=os.environ | {KEY_VARIABLE: config.api_key},
         preexec_fn=_die_with_parent_thread if sys.platform == "linux" else None,
