@@ -1,7 +1,7 @@
 """Fixtures that every folder of tests may use: real weights, scripted engines, all that runs turns, whole servers.
 
-Real weights are fetched once into a cache. The cache is the folder named by CANDIDE_TEST_CACHE, by default ~/.cache/candide-tests. A test that
-takes one of these fixtures is marked `weights`.
+Real weights are fetched once into a cache, before the first test. The cache is the folder named by CANDIDE_TEST_CACHE,
+by default ~/.cache/candide-tests. A test that takes one of these fixtures is marked `weights`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,26 @@ QUICK = Patience(attempts=4, first_pause_s=0.01, longest_pause_s=0.05)
 """A writer's patience with engines, in tests that wait for its end."""
 
 
+WEIGHTS = {"smol_path": "smollm2-135m", "qwen_path": "qwen2.5-coder-1.5b"}
+"""Fixtures, and the names of the models whose files they give."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if WEIGHTS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker("weights")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch the weights that this run needs; the time limit of a single test would not do for it."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for fixture in sorted(WEIGHTS.keys() & wanted):
+        _fetch_weights(WEIGHTS[fixture])
+
+
 def _fetch_weights(name: str) -> Path:
     from candide.models.catalog import load_catalog
     from candide.models.weights import WeightsFolder
@@ -44,19 +64,20 @@ def _fetch_weights(name: str) -> Path:
     path = cache / f"{name}.gguf"
     if path.exists():
         return path
+    print(f"\nfetching {name} into {cache}", flush=True)
     return WeightsFolder(cache, load_catalog()).pull(name).path
 
 
 @pytest.fixture(scope="session")
 def smol_path() -> Path:
     """SmolLM2-135M-Instruct in Q4_1, 98 MB: fast, writes English, knows little."""
-    return _fetch_weights("smollm2-135m")
+    return _fetch_weights(WEIGHTS["smol_path"])
 
 
 @pytest.fixture(scope="session")
 def qwen_path() -> Path:
     """Qwen2.5-Coder-1.5B-Instruct in Q4_K_M, 1.1 GB: the model of a first start on a small machine."""
-    return _fetch_weights("qwen2.5-coder-1.5b")
+    return _fetch_weights(WEIGHTS["qwen_path"])
 
 
 EngineStarter = Callable[..., Awaitable[ScriptedEngine]]
