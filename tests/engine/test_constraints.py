@@ -87,3 +87,9 @@ def test_objects_are_closed_only_where_the_schema_leaves_that_open() -> None:
     assert close_objects(named)["additionalProperties"] is False
     for more in ({"additionalProperties": True}, {"anyOf": [{}]}, {"required": ["b"]}):
         assert close_objects({**named, **more}) == {**named, **more}
+
+
+async def test_a_schema_of_thousands_of_schemas_is_refused() -> None:
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(4000)}}
+    with pytest.raises(BadRequest, match="2500"):
+        await check_schema(schema, "p")

@@ -18,6 +18,8 @@ from candide.errors import BadRequest
 
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_DEPTH = 48
+MAX_NODES = 2500
+"""Schemas within one schema."""
 MAX_PATTERN_SIZE = 5000
 """Of one pattern, with its repetitions written out, for engines that write them out."""
 MAX_COUNT = 2000
@@ -44,7 +46,7 @@ async def check_schema(
 
     With `expands` it is held to what an engine can take that writes repetitions out. Raises BadRequest.
     """
-    _check_shape(schema, param, expands=expands)
+    check_shape(schema, param, expands=expands)
     problem = await asyncio.to_thread(_find_problem, make_grammar(schema, lenient=lenient))
     if problem:
         raise BadRequest(f"invalid schema in '{param}': {problem}", param=param, code="invalid_json_schema")
@@ -61,13 +63,16 @@ def _find_problem(grammar: str) -> str:
     return text.removeprefix("failed to compile JSON schema: ").strip()
 
 
-def _check_shape(schema: Mapping[str, Any], param: str, *, expands: bool) -> None:
+def check_shape(schema: Mapping[str, Any], param: str, *, expands: bool) -> None:
+    """Refuse a schema for its size, depth, references and, with `expands`, repetitions. Raises BadRequest."""
+
     def refuse(problem: str) -> BadRequest:
         return BadRequest(f"the schema in '{param}' {problem}", param=param, code="schema_too_complex")
 
     if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
         raise refuse(f"is larger than {MAX_SCHEMA_BYTES} bytes")
     pending: list[tuple[Any, int]] = [(schema, 0)]
+    nodes = 0
     while pending:
         value, depth = pending.pop()
         if depth > MAX_DEPTH:
@@ -76,6 +81,9 @@ def _check_shape(schema: Mapping[str, Any], param: str, *, expands: bool) -> Non
             pending += [(item, depth + 1) for item in cast("list[Any]", value)]
         elif isinstance(value, dict):
             node = cast("dict[str, Any]", value)
+            nodes += 1
+            if nodes > MAX_NODES:
+                raise refuse(f"consists of more than {MAX_NODES} schemas")
             pending += [(item, depth + 1) for item in node.values()]
             if isinstance(node.get("$ref"), str):
                 _check_reference(schema, node, refuse_loop=refuse)

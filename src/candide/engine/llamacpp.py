@@ -20,7 +20,7 @@ import msgspec
 
 from candide.domain.engines import ChatStream
 from candide.engine.client import EngineClient
-from candide.engine.constraints import calls_schema, check_schema, close_objects, make_grammar
+from candide.engine.constraints import calls_schema, check_schema, check_shape, close_objects, make_grammar
 from candide.engine.control_text import ControlTexts, Escape, Mender
 from candide.engine.tool_calls import CallFinder, CallReader, CallStart, Part
 from candide.errors import BadRequest, EngineBroke, EngineUnavailable, UnsupportedContent
@@ -180,6 +180,9 @@ async def prepare(body: Mapping[str, Any], model: LlamaCppModel) -> tuple[dict[s
         closed = escape.tree(close_objects(schema))
         await _constrain(asked, closed, param, model, lenient=lenient)
     elif tools and model.template_has_tools:
+        # llama.cpp makes a grammar of its own of their schemas, with repetitions written out.
+        for number, tool in enumerate(tools):
+            check_shape(_parameters(tool), f"tools[{number}].function.parameters", expands=True)
         asked["tool_choice"] = "auto"
     if escape.happened and asked.get("stop"):
         stops: list[str] = [asked["stop"]] if isinstance(asked["stop"], str) else asked["stop"]

@@ -10,6 +10,7 @@ from candide.server.api import build_router as build_api
 from candide.server.failures import install_error_handlers
 from candide.server.guard import Guard
 from candide.server.openai import build_router as build_openai
+from candide.server.openai.errors import ErrorReply
 from candide.server.services import Services
 from candide.server.transfer import build_router as build_transfer
 
@@ -21,6 +22,7 @@ def create_app(services: Services) -> FastAPI:
         version=__version__,
         description="Conversations and durable turns under /api; the OpenAI API under /v1.",
         docs_url="/docs",
+        responses={"4XX": {"model": ErrorReply}, "5XX": {"model": ErrorReply}},
         redoc_url=None,
     )
     install_error_handlers(app)
