@@ -21,7 +21,7 @@ import pytest
 
 from candide.engine.scripted import Fault, Reply, Script, ScriptedEngine
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 MARKDOWN = "# Candide\n\nA **bold** word.\n\n1. one\n2. two\n\n```python\nprint(1)\n```\n\nThe end."
 
 SCRIPT = Script(

@@ -222,6 +222,11 @@ def test_conversations_are_listed_found_renamed_deleted_and_restored(candide: An
     assert number in candide.run("conversations", "list").out
 
 
+def test_title_with_signs_that_mean_something_in_addresses_is_found(candide: Any) -> None:
+    candide.run("ask", "What/is? this#?")
+    assert "You said: What/is? this#?" in candide.run("conversations", "show", "What/is? this#?").out
+
+
 def test_history_is_read_without_a_model(candide: Any) -> None:
     done = candide.run("conversations", "list", "--json", CANDIDE_ENGINE_URLS="")
     assert (done.code, done.json(), done.err) == (0, [], "")

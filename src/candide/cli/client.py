@@ -7,6 +7,8 @@ network failed or the server was started again.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
 SILENCE_S = 60.0
 """An event stream silent for so long is opened anew; the replay makes that harmless."""
 
+FRUITLESS_ATTEMPTS = 50
+"""Event streams in a row that broke off without an event, at least 0.2 s apart, before it is an error."""
+
 T = TypeVar("T")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class MessageView(msgspec.Struct, kw_only=True):
@@ -175,10 +181,9 @@ class Client:
             if not page:
                 raise NotFound("there is no conversation yet", hint="candide ask 'a question' begins one")
             return await self.conversation(page[0].id)
-        try:
-            return await self.conversation(reference)
-        except NotFound:
-            pass
+        if _ID.fullmatch(reference):
+            with contextlib.suppress(NotFound):
+                return await self.conversation(reference)
         found = [
             c
             async for c in self.all_conversations()
@@ -231,7 +236,9 @@ class Client:
     async def turn_events(self, turn_id: str) -> AsyncIterator[TurnEvent]:
         """Every event of a turn from its first to its last, each once, across lost connections."""
         seen = 0
+        fruitless = 0
         while True:
+            fruitless += 1
             try:
                 async with self._session.get(
                     f"{self.url}/api/turns/{turn_id}/events",
@@ -244,6 +251,7 @@ class Client:
                         if number <= seen:
                             continue
                         seen = number
+                        fruitless = 0
                         try:
                             event = decode_event(data)
                         except msgspec.ValidationError:
@@ -251,10 +259,13 @@ class Client:
                         yield event
                         if isinstance(event, FINAL_EVENTS):
                             return
-            except (aiohttp.ClientError, ConnectionError, TimeoutError):
-                pass
+            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                if fruitless > FRUITLESS_ATTEMPTS:
+                    raise EngineUnavailable(f"{self.url} breaks off: {error}") from error
             except EngineUnavailable:
-                pass  # a server that starts or stops answers so
+                # A server that starts or stops answers so, for a while.
+                if fruitless > FRUITLESS_ATTEMPTS:
+                    raise
             await self._locator.recover()
 
     # Models and the server itself
