@@ -27,6 +27,8 @@ class Routes:
     def __init__(self, engines: Sequence[Engine], default: str = "") -> None:
         self.engines = tuple(engines)
         self.default = default
+        # When a model was made nobody knows here; since when it can be had, everybody.
+        self._since = int(time.time())
         self._listed: dict[str, tuple[float, list[str]]] = {}
         self._unreachable: set[str] = set()
 
@@ -37,7 +39,7 @@ class Routes:
         for engine, names in zip(self.engines, listings, strict=True):
             for name in names:
                 routes.setdefault(name, []).append(Route(engine, name))
-        return [Model(name=name, routes=tuple(found)) for name, found in routes.items()]
+        return [Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()]
 
     async def resolve(self, name: str) -> Model:
         """The model of that name, the default one for an empty name.
