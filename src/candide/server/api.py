@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -34,6 +35,7 @@ def check_text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(check_text), Field(max_length=MAX_TEXT_CHARS)]
 Name = Annotated[str, AfterValidator(check_text), Field(max_length=300)]
+QueryText = Annotated[str, AfterValidator(check_text)]
 
 
 class _Body(BaseModel):
@@ -158,7 +160,7 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get("/conversations", tags=["conversations"], summary="The conversations, last used first")
     async def list_conversations(  # pyright: ignore[reportUnusedFunction]
-        limit: Annotated[int, Query(ge=1, le=500)] = 50, before: str | None = None
+        limit: Annotated[int, Query(ge=1, le=500)] = 50, before: QueryText | None = None
     ) -> ConversationPage:
         found = await conversations.list(limit=limit + 1, before=before)
         page = found[:limit]
@@ -202,9 +204,13 @@ def build_router(services: Services) -> APIRouter:
             raise BadRequest("give either text or user_message_id", param="text")
         if body.text is not None and not body.text.strip():
             raise BadRequest("text: the question is empty", param="text")
-        for name in body.params:
+        for name, value in body.params.items():
             if name not in SAMPLING_PARAMS:
                 raise BadRequest(f"params.{name} is not a sampling parameter", param=f"params.{name}")
+            try:
+                _check_value(value)
+            except ValueError as error:
+                raise BadRequest(f"params.{name}: {error}", param=f"params.{name}") from None
         lease = services.scheduler.make_lease()
         turn = await turns.accept(
             conversation_id,
@@ -213,7 +219,7 @@ def build_router(services: Services) -> APIRouter:
             user_message_id=body.user_message_id,
             model=body.model or "",
             params=body.params,
-            idempotency_key=idempotency_key,
+            idempotency_key=idempotency_key or None,
             lease=lease,
         )
         await services.scheduler.submit(turn, lease)
@@ -245,12 +251,8 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get("/search", tags=["search"], summary="Find messages by their words, in any language")
     async def search(  # pyright: ignore[reportUnusedFunction]
-        q: Annotated[str, Query(max_length=1000)], limit: Annotated[int, Query(ge=1, le=200)] = 20
+        q: Annotated[QueryText, Query(max_length=1000)], limit: Annotated[int, Query(ge=1, le=200)] = 20
     ) -> FoundPage:
-        try:
-            check_text(q)
-        except ValueError as error:
-            raise BadRequest(f"q: {error}", param="q") from None
         found = await conversations.search(q, limit)
         return FoundPage(data=[FoundView(**msgspec.structs.asdict(f)) for f in found])
 
@@ -273,6 +275,21 @@ def build_router(services: Services) -> APIRouter:
 async def _join(services: Services, turn_id: str, after: int) -> AsyncGenerator[bytes, None]:
     async for frames in services.turn_log.follow(turn_id, after):
         yield b"".join(frames)
+
+
+def _check_value(value: Any) -> None:
+    """Refuse in JSON of any shape what the engine could not be sent; raises ValueError."""
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("the number is not finite")
+    elif isinstance(value, list):
+        for member in cast("list[Any]", value):
+            _check_value(member)
+    elif isinstance(value, dict):
+        for name, member in cast("dict[str, Any]", value).items():
+            check_text(name)
+            _check_value(member)
 
 
 def _sequence_number(last_event_id: str | None) -> int:

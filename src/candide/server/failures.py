@@ -99,4 +99,8 @@ def _body(
     error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
     if hint:
         error["hint"] = hint
+    # What a caller wrote is repeated to it, and need not be Unicode.
+    for name, said in error.items():
+        if isinstance(said, str):
+            error[name] = said.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return {"error": error}

@@ -16,7 +16,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from candide.errors import CandideError, NotAllowed, TooLarge
+from candide.errors import CandideError, NotAllowed, NotFound, TooLarge
 from candide.server.failures import error_body
 from candide.server.services import Access
 
@@ -29,6 +29,7 @@ class Guard:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
+        self._allowed_hosts = {name.lower() for name in access.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,11 +50,13 @@ class Guard:
         if "content-length" in headers or scope["method"] in ("GET", "HEAD", "DELETE"):
             await self._app(scope, receive, send)
             return
-        await self._app(scope, _limited(receive, limit), send)
+        await _call_limited(self._app, scope, receive, send, limit)
 
     def _check(self, path: str, headers: Headers) -> None:
         if path in OPEN_PATHS:
             return
+        if "\0" in path:
+            raise NotFound("there is nothing under a path with a NUL character", code="unknown_url")
         if self._access.api_key:
             scheme, _, key = headers.get("authorization", "").partition(" ")
             given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
@@ -71,13 +74,13 @@ class Guard:
                 hint="add it to allowed_hosts in the settings",
             )
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise NotAllowed(f"pages of '{origin}' may not use this server", code="origin_not_allowed")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path.startswith(("/api", "/v1")):
             raise NotAllowed("pages of other sites may not use this server", code="origin_not_allowed")
 
     def _knows(self, name: str) -> bool:
-        if name == "localhost" or name.endswith(".localhost") or name in self._access.allowed_hosts:
+        if name == "localhost" or name.endswith(".localhost") or name in self._allowed_hosts:
             return True
         try:
             ipaddress.ip_address(name)
@@ -88,13 +91,14 @@ class Guard:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
+    """The name in a Host header, without port and brackets, in lower case."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
+    return (host.rpartition(":")[0] if host.count(":") == 1 else host).lower()
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
+async def _call_limited(app: ASGIApp, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    """Call the application, but for a body that turns out too large: then the answer says so, whatever it says."""
     seen = 0
 
     async def receive_limited() -> Message:
@@ -105,7 +109,13 @@ def _limited(receive: Receive, limit: int) -> Receive:
             raise _too_large(limit)
         return message
 
-    return receive_limited
+    async def send_checked(message: Message) -> None:
+        if seen <= limit:
+            await send(message)
+        elif message["type"] == "http.response.start":
+            await _refuse(send, _too_large(limit))
+
+    await app(scope, receive_limited, send_checked)
 
 
 def _too_large(limit: int) -> TooLarge:

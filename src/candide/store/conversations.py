@@ -67,10 +67,14 @@ class ConversationStore:
         query = sa.select(conversations).where(conversations.c.deleted_at.is_(None))
         async with self._database.read() as connection:
             if before is not None:
-                last = await fetch_conversation(connection, before)
+                # It may have been deleted since; its place in the list stays.
+                found = sa.select(conversations.c.updated_at).where(conversations.c.id == before)
+                last = (await connection.execute(found)).first()
+                if last is None:
+                    raise _no_conversation(before)
                 query = query.where(
                     sa.tuple_(conversations.c.updated_at, conversations.c.id)
-                    < sa.tuple_(sa.literal(last.updated_at), sa.literal(last.id))
+                    < sa.tuple_(sa.literal(last.updated_at), sa.literal(before))
                 )
             rows = await connection.execute(
                 query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
