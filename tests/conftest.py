@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,3 +212,81 @@ async def start_runtime(tmp_path: Path, start_engine: EngineStarter) -> AsyncIte
             return runtime
 
         yield start
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+class ServerProcess:
+    """`python -m candide ...` as a process of its own, which can be killed and started again on its port."""
+
+    def __init__(self, arguments: list[str], port: int, environ: dict[str, str], log: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = [sys.executable, "-m", "candide", *arguments, "--port", str(port)]
+        self._environ = {**os.environ, **environ}
+        self._log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
+        for _ in range(1200):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self._command} ended:\n{self._log.read_text()}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.url + "/health", timeout=5):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{self._command} does not answer:\n{self._log.read_text()}")
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """Send a JSON request; the reply's object."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)
+        request.add_header("Content-Type", "application/json")
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+
+
+@pytest.fixture
+def candide_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Start `candide serve` in a home of its own: `candide_server("--engine-url", url)`."""
+    yield from _server_processes(tmp_path, ["serve"])
+
+
+@pytest.fixture
+def engine_process(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Start `candide engine scripted`: `engine_process(replies=[...])`, the members of a `Script`."""
+    script = tmp_path / "script.json"
+    for start in _server_processes(tmp_path, ["engine", "scripted", "--script", str(script)]):
+
+        def begin(start: Callable[..., ServerProcess] = start, **members: Any) -> ServerProcess:
+            script.write_text(json.dumps(members))
+            return start()
+
+        yield begin
+
+
+def _server_processes(folder: Path, arguments: list[str]) -> Iterator[Callable[..., ServerProcess]]:
+    started: list[ServerProcess] = []
+
+    def start(*more: str, **environ: str) -> ServerProcess:
+        environ = {"CANDIDE_HOME": str(folder / "home"), "CANDIDE_TITLES": "false", **environ}
+        server = ServerProcess([*arguments, *more], free_port(), environ, folder / f"{arguments[0]}.log")
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
