@@ -160,10 +160,10 @@ async def test_other_conversations_and_titles_leave_the_prefix_of_the_first_in_t
 
 
 async def test_each_conversation_may_use_the_full_context_whatever_the_number_of_slots(start: Start) -> None:
-    engine = start(slots=4)
-    reply = await engine.post("/chat/completions", chat("word " * 950, max_tokens=1))
-    assert reply["usage"]["prompt_tokens"] > 950
-    assert engine.loaded()["smol"].context == 1024
+    engine = start(slots=4, context_tokens=512)
+    reply = await engine.post("/chat/completions", chat("word " * 450, max_tokens=1))
+    assert reply["usage"]["prompt_tokens"] > 450
+    assert engine.loaded()["smol"].context == 512
 
 
 async def test_answers_are_written_at_the_same_time(start: Start) -> None:
@@ -242,7 +242,7 @@ async def test_request_of_which_nothing_was_shown_goes_to_the_next_worker_by_its
     await engine.load("smol")
     killed = engine.worker_pid("smol")
     assert killed is not None
-    waiting = asyncio.create_task(engine.post("/chat/completions", chat("word " * 900)))
+    waiting = asyncio.create_task(engine.post("/chat/completions", chat("word " * 300)))
     await asyncio.sleep(0.3)
     os.kill(killed, signal.SIGKILL)
     assert (await waiting)["choices"]
@@ -487,7 +487,7 @@ async def test_embeddings_come_from_the_worker_that_chats(start: Start) -> None:
 
 
 async def test_texts_longer_than_one_step_are_embedded(start: Start) -> None:
-    reply = await start().post("/embeddings", {"model": "smol", "input": "word " * 700})
+    reply = await start().post("/embeddings", {"model": "smol", "input": "word " * 200})
     assert len(reply["data"][0]["embedding"]) == 576
 
 

@@ -521,19 +521,28 @@ class _Watchdog:
         began = time.monotonic()
         if began - self._looked_at < HEALTH_INTERVAL_S and not (constrained or self._blocked_s):
             return False
-        since, self._looked_at = min(began - self._looked_at, HEALTH_INTERVAL_S), began
+        before = self._looked_at
+        since, self._looked_at = min(began - before, HEALTH_INTERVAL_S), began
         try:
             busy = await self._worker.count_busy_slots(PROBE_TIMEOUT_S)
         except (TimeoutError, OSError, ValueError):
             busy = None
         took = time.monotonic() - began
-        if busy is None or took > SLOW_PROBE_S:
+        if self._others_move(before):
+            self._blocked_s = 0.0
+        elif busy is None or took > SLOW_PROBE_S:
             self._blocked_s += took
         else:
             self._blocked_s = max(0.0, self._blocked_s - since)
         self._lost_s = self._lost_s + since + took if constrained and self._some_are_lost(busy) else 0.0
         longest = self._options.stall_s if constrained else self._options.hang_s
         return self._blocked_s > longest or self._lost_s > longest
+
+    def _others_move(self, since: float) -> bool:
+        """Whether tokens came for those whom a constraint could block; for all, when there are none."""
+        requests = self._place.requests
+        free = [request for request in requests if not request.constraint]
+        return any(request.progress_at > since for request in free or requests)
 
     def _some_are_lost(self, busy: int | None) -> bool:
         if busy is None or busy >= self._worker.config.slots:
