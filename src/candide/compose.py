@@ -33,10 +33,11 @@ from candide.turn import run_turn
 log = logging.getLogger(__name__)
 
 
-async def compose(settings: Settings) -> Services:
+async def compose(settings: Settings, *, answers: bool = True) -> Services:
     """Open the database, put everything together and start what runs by itself.
 
-    Raises SetupError. The caller ends it with `await services.close()`.
+    Without `answers` no model is loaded ahead and no turn is run: enough to read and change what is
+    there, and unfinished turns are left to a server that can end them. Raises SetupError. The caller ends it with `await services.close()`.
     """
     access = _choose_access(settings)
     _prepare_home(settings)
@@ -55,7 +56,7 @@ async def compose(settings: Settings) -> Services:
             paths, default = await asyncio.to_thread(_find_models, settings)
             embedded = EmbeddedEngines(paths, _embedded_options(settings))
             engines.append(embedded)
-            if default:
+            if default and answers:
                 loading = asyncio.create_task(_load_ahead(embedded, default))
                 stack.callback(loading.cancel)
         engines.extend(_attached_engines(settings))
@@ -90,7 +91,8 @@ async def compose(settings: Settings) -> Services:
             lease_s=settings.lease_s,
             after_answer=title if settings.titles else None,
         )
-        scheduler.start()
+        if answers:
+            scheduler.start()
         stack.push_async_callback(scheduler.close)
         return Services(
             access=access,

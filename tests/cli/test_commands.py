@@ -232,6 +232,23 @@ def test_history_is_read_without_a_model(candide: Any) -> None:
     assert (done.code, done.json(), done.err) == (0, [], "")
 
 
+def test_reading_the_history_leaves_an_unfinished_answer_to_a_server(candide: Any) -> None:
+    server = candide.serve()
+    _, beginning = candide.begin("ask", "slow", until=9)
+    assert beginning == b"w1 w2 w3 "
+    server.kill()
+    candide.end_all()
+    asked = len(candide.engine.requests)
+    shown = candide.run("conversations", "show", "last", "--json").json()["messages"][-1]
+    assert shown["state"] in ("pending", "streaming")
+    assert len(candide.engine.requests) == asked
+    candide.serve()
+    text = ""
+    while not text.endswith("w60 "):
+        text = candide.run("conversations", "show", "last", "--json").json()["messages"][-1]["text"]
+    assert text.split() == [f"w{n}" for n in range(1, 61)]
+
+
 def test_what_is_exported_is_imported_elsewhere_once(candide: Any, tmp_path: Path) -> None:
     for question in ("One", "Two"):
         candide.run("ask", question)

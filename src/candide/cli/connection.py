@@ -118,7 +118,9 @@ class Connection:
         from candide.cli.weights import prepare_weights
 
         settings = await prepare_weights(self._settings) if self._needs_model else self._settings
-        own = OwnServer(dataclasses.replace(settings, host="127.0.0.1", api_key=""))
+        own = OwnServer(
+            dataclasses.replace(settings, host="127.0.0.1", api_key=""), answers=self._needs_model
+        )
         await own.start()
         self._own, self._address = own, Address(own.url)
 

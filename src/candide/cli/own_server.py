@@ -31,8 +31,9 @@ class _QuietServer(uvicorn.Server):
 
 
 class OwnServer:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, answers: bool = True) -> None:
         self._settings = settings
+        self._answers = answers
         self.url = ""
         self.log_path: Path = settings.logs_dir / "cli.log"
         self._server: _QuietServer | None = None
@@ -49,7 +50,7 @@ class OwnServer:
         listener = socket.create_server(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self.services = await compose(dataclasses.replace(self._settings, port=port))
+        self.services = await compose(dataclasses.replace(self._settings, port=port), answers=self._answers)
         app = create_app(self.services)
         config = uvicorn.Config(
             app,
