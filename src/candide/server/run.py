@@ -1,4 +1,8 @@
-"""Runs the server in this process until it is told to stop."""
+"""Runs the server in this process until it is told to stop.
+
+It listens at once: `/health` answers while the rest is still being loaded and the database opened, and
+every other request that comes by then waits for that.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,25 @@ import asyncio
 import contextlib
 import errno
 import gc
+import importlib
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
 
-from candide.compose import compose
 from candide.errors import SetupError
-from candide.server.app import create_app
-from candide.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from candide.server.services import Services
+    from candide.settings import Settings
 
 GRACE_S = 5
 """How long open connections may take at the end; turns go on at the next start anyway."""
@@ -65,28 +74,77 @@ def serve(settings: Settings) -> None:
 
 
 async def _run(settings: Settings, listener: socket.socket) -> None:
-    services = await compose(settings)
+    front = _Front()
+    config = uvicorn.Config(
+        front,
+        http="httptools",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+    )
+    server = Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    services = None
     try:
-        config = uvicorn.Config(
-            create_app(services),
-            http="httptools",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_S,
-            server_header=False,
-        )
+        services = await _load(settings, front)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        # What is alive now stays; looking through it again for every thousand new objects is for nothing.
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
         with _address_left(settings, url):
             print(f"Candide is at {url}", file=sys.stderr, flush=True)
-            await Server(config).serve(sockets=[listener])
+            await serving
     finally:
+        server.should_exit = True
+        front.give_up()
+        await serving
+        if services is not None:
+            await services.close()
+
+
+class _Front:
+    """The application from the first moment on; passes on to the real one as soon as there is one."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+        self._loaded = asyncio.Event()
+
+    def open(self, app: ASGIApp) -> None:
+        self._app = app
+        self._loaded.set()
+
+    def give_up(self) -> None:
+        """Let the requests that wait go without an answer, when there will be none."""
+        self._loaded.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None and scope["path"] == "/health":
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"status":"ok"}'})
+            return
+        await self._loaded.wait()
+        if self._app is not None:
+            await self._app(scope, receive, send)
+
+
+async def _load(settings: Settings, front: _Front) -> Services:
+    """Load what takes long, in a thread so that `/health` answers meanwhile; then open for all requests."""
+    await asyncio.to_thread(importlib.import_module, "candide.server.app")
+    compose = (await asyncio.to_thread(importlib.import_module, "candide.compose")).compose
+    from candide.server.app import create_app
+
+    services: Services = await compose(settings)
+    try:
+        front.open(create_app(services))
+    except BaseException:
         await services.close()
+        raise
+    # What is alive now stays; looking through it again for every thousand new objects is for nothing.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    return services
 
 
 def _listen(host: str, port: int) -> socket.socket:
