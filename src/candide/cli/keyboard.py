@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Generator
 
@@ -15,7 +16,7 @@ def typed_ahead() -> Generator[None]:
     except ImportError:  # Windows
         yield
         return
-    if not sys.stdin.isatty():
+    if not sys.stdin.isatty() or _in_background():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
@@ -27,3 +28,11 @@ def typed_ahead() -> Generator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _in_background() -> bool:
+    """Whether a shell runs this as a background job: it would be stopped for setting the terminal."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
+    except OSError:  # a terminal that controls nobody
+        return False
