@@ -65,6 +65,18 @@ def test_tool_calls_reach_the_client(serve: Callable[..., Any]) -> None:
     assert place.engine.requests[-1]["tools"] == [tool]
 
 
+def test_thoughts_come_apart_from_the_answer(serve: Callable[..., Any]) -> None:
+    place = serve(Script(replies=[Reply(answer="four", reasoning="two and two")]))
+    message = place.client().chat.completions.create(model="scripted", messages=HELLO).choices[0].message
+    assert (message.content, message.reasoning_content) == ("four", "two and two")
+    deltas = [
+        chunk.choices[0].delta
+        for chunk in place.client().chat.completions.create(model="scripted", messages=HELLO, stream=True)
+    ]
+    thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert (thoughts, "".join(delta.content or "" for delta in deltas)) == ("two and two", "four")
+
+
 def test_a_request_reaches_the_engine_as_it_was_sent(serve: Callable[..., Any]) -> None:
     place = serve()
     schema = {"type": "object", "properties": {"a": {"default": None}}}

@@ -231,6 +231,17 @@ async def test_a_template_without_tools_learns_of_them(smol: LlamaCppModel) -> N
     assert "tools" not in asked
 
 
+async def test_a_hostile_tool_is_refused_even_where_it_may_be_left_alone(qwen: LlamaCppModel) -> None:
+    hostile = {
+        "type": "object",
+        "properties": {"n": {"type": "string", "pattern": "^((a{0,100}){0,100}){0,100}$"}},
+    }
+    tool = {"type": "function", "function": {"name": "f", "parameters": hostile}}
+    with pytest.raises(BadRequest) as caught:
+        await prepare(ask("Hi", tools=[TIME, tool]), qwen)
+    assert caught.value.param == "tools[1].function.parameters"
+
+
 async def test_a_request_that_needs_nothing_goes_on_as_it_is(qwen: LlamaCppModel) -> None:
     body = ask("Hi < there |>", stop=["x"], seed=1)
     asked, rewriting = await prepare(body, qwen)
