@@ -110,7 +110,8 @@ class EngineClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                # llama.cpp closes what was idle for five seconds.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s),
                 # Proxies are for what lies outside; looking for their settings costs more than the request.
                 trust_env=not is_loopback(urllib.parse.urlsplit(self.base_url).hostname or ""),
