@@ -39,7 +39,9 @@ class Routes:
         for engine, names in zip(self.engines, listings, strict=True):
             for name in names:
                 routes.setdefault(name, []).append(Route(engine, name))
-        return [Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()]
+        return [
+            Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()
+        ]
 
     async def resolve(self, name: str) -> Model:
         """The model of that name, the default one for an empty name.
@@ -54,10 +56,11 @@ class Routes:
         for model in models:
             if model.name == wanted:
                 return model
-        if self._unreachable and (not models or not name):
-            down = ", ".join(sorted(self._unreachable))
+        if unknown := sorted(self._unreachable - self._listed.keys()):
+            which = f"the model '{wanted}'" if wanted else "a model"
             raise EngineUnavailable(
-                f"no model can answer now: engine {down} cannot be reached", hint="candide doctor"
+                f"{which} cannot be asked for now: engine {', '.join(unknown)} cannot be reached",
+                hint="candide doctor",
             )
         if not models:
             raise EngineUnavailable(

@@ -7,6 +7,7 @@ SQLite's FTS5 or PostgreSQL's tsvector keeps the folded text; snippets come from
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from candide.store.database import Connection
 from candide.store.schema import conversations, messages
 
 SNIPPET_CHARS = 160
+MAX_MARKS = 200
+MAX_VECTOR_CHARS = 1_000_000
 
 # Han, kana, hangul is spaced, Thai, Lao, Khmer, Myanmar: written without spaces between words.
 _UNSPACED = re.compile(
@@ -70,15 +73,43 @@ def _terms(query: str) -> list[list[str]]:
 
 _ADD_WORDS = sa.text("INSERT INTO message_words (message_id, folded) VALUES (:id, :folded)")
 _ADD_VECTORS = sa.text(
-    "INSERT INTO message_words (message_id, folded) VALUES (:id, to_tsvector('simple', :folded))"
+    "INSERT INTO message_words (message_id, folded) VALUES (:id, CAST(CAST(:folded AS text) AS tsvector))"
+)
+_FIND = """
+    SELECT message_id FROM message_words
+    JOIN messages ON messages.id = message_id JOIN conversations ON conversations.id = conversation_id
+    WHERE {matches} AND deleted_at IS NULL ORDER BY {rank}, message_id DESC LIMIT :limit
+"""
+_TSQUERY = "CAST(CAST(:query AS text) AS tsquery)"
+_FIND_WORDS = sa.text(_FIND.format(matches="message_words MATCH :query", rank="rank"))
+_FIND_VECTORS = sa.text(
+    _FIND.format(matches=f"folded @@ {_TSQUERY}", rank=f"ts_rank(folded, {_TSQUERY}) DESC")
 )
 
 
 async def index_messages(connection: Connection, texts: Sequence[tuple[str, str]]) -> None:
     """Index messages by id and text; each only once, since a message's text never changes."""
-    if texts:
-        statement = _ADD_WORDS if connection.dialect.name == "sqlite" else _ADD_VECTORS
-        await connection.execute(statement, [{"id": i, "folded": fold(text)} for i, text in texts])
+    if texts and connection.dialect.name == "sqlite":
+        await connection.execute(_ADD_WORDS, [{"id": i, "folded": fold(text)} for i, text in texts])
+    elif texts:
+        await connection.execute(_ADD_VECTORS, [{"id": i, "folded": _tsvector(text)} for i, text in texts])
+
+
+def _tsvector(text: str) -> str:
+    """The words with their places, as PostgreSQL writes them; its own parser takes `foo-bar.com` for one word.
+
+    What exceeds PostgreSQL's limits (16,383 places, a megabyte) is not indexed.
+    """
+    entries: list[str] = []
+    size = 0
+    for place, word in enumerate(_WORD.findall(fold(text[:MAX_VECTOR_CHARS])), 1):
+        length = len(word.encode())
+        size += length + 8
+        if place > 16_383 or size > 900_000:
+            break
+        if length < 2_000:
+            entries.append(f"'{word}':{place}")
+    return " ".join(entries)
 
 
 async def search_messages(connection: Connection, query: str, limit: int) -> list[Found]:
@@ -88,25 +119,19 @@ async def search_messages(connection: Connection, query: str, limit: int) -> lis
         return []
     if connection.dialect.name == "sqlite":
         phrases = ['"' + " ".join(words) + '"' for words in terms]
-        statement = "SELECT message_id FROM message_words WHERE message_words MATCH :query ORDER BY rank, message_id DESC LIMIT :limit"
-        matched = " AND ".join([*phrases[:-1], phrases[-1] + "*"])
+        statement, matched = _FIND_WORDS, " AND ".join(phrases) + "*"
     else:
-        phrases = [" <-> ".join(words) for words in terms]
-        statement = (
-            "SELECT message_id FROM message_words WHERE folded @@ to_tsquery('simple', :query) "
-            "ORDER BY ts_rank(folded, to_tsquery('simple', :query)) DESC, message_id DESC LIMIT :limit"
-        )
-        matched = " & ".join([*(f"({p})" for p in phrases[:-1]), f"({phrases[-1]}:*)"])
-    # Deleted conversations are filtered afterwards, so more is asked for than shown.
-    rows = await connection.execute(sa.text(statement), {"query": matched, "limit": limit * 4})
+        phrases = [" <-> ".join(f"'{word}'" for word in words) for words in terms]
+        statement, matched = _FIND_VECTORS, " & ".join(phrases) + ":*"
+    rows = await connection.execute(statement, {"query": matched, "limit": limit})
     ids = [row[0] for row in rows]
     found = await connection.execute(
         sa.select(messages, conversations.c.title)
         .join(conversations, conversations.c.id == messages.c.conversation_id)
-        .where(messages.c.id.in_(ids), conversations.c.deleted_at.is_(None))
+        .where(messages.c.id.in_(ids))
     )
     by_id = {row.id: row for row in found}
-    return [_present(by_id[i], terms) for i in ids if i in by_id][:limit]
+    return [_present(by_id[i], terms) for i in ids]
 
 
 def _present(row: sa.Row[tuple[object, ...]], terms: list[list[str]]) -> Found:
@@ -123,15 +148,13 @@ def _present(row: sa.Row[tuple[object, ...]], terms: list[list[str]]) -> Found:
 
 
 def cut_snippet(text: str, terms: list[list[str]]) -> tuple[str, list[tuple[int, int]]]:
-    """The part of a text around its first match, and where the terms stand in it."""
+    """The part of a text around its first match, and where the terms stand in it; the last one may be unfinished."""
     folded, origin = _fold_chars(text)
     spans: list[tuple[int, int]] = []
     for words in terms:
-        pattern = r"[\W_]*".join(re.escape(word) for word in words)
-        for match in re.finditer(rf"(?<![^\W_]){pattern}" if _WORD.match(words[0]) else pattern, folded):
-            spans.append((origin[match.start()], origin[match.end() - 1] + 1))
-            if len(spans) > 200:
-                break
+        pattern = _phrase_pattern(words, unfinished=words is terms[-1])
+        matches = itertools.islice(re.finditer(pattern, folded), MAX_MARKS)
+        spans.extend((origin[match.start()], origin[match.end() - 1] + 1) for match in matches)
     spans.sort()
     first = spans[0][0] if spans else 0
     start = max(0, first - SNIPPET_CHARS // 4)
@@ -143,3 +166,17 @@ def cut_snippet(text: str, terms: list[list[str]]) -> tuple[str, list[tuple[int,
         if a >= start and b <= end and (not highlights or a - start >= highlights[-1][1]):
             highlights.append((a - start, b - start))
     return text[start:end], highlights
+
+
+def _phrase_pattern(words: list[str], *, unfinished: bool) -> str:
+    """What finds a phrase in a text folded by `_fold_chars`; a word begins and ends beside an unspaced character."""
+    parts = [unicodedata.normalize("NFKD", word) for word in words]
+    pattern = re.escape(parts[0])
+    for before, after in itertools.pairwise(parts):
+        touching = _UNSPACED.match(before[-1]) or _UNSPACED.match(after[0])
+        pattern += (r"[\W_]*" if touching else r"[\W_]+") + re.escape(after)
+    if not _UNSPACED.match(parts[0][0]):
+        pattern = rf"(?:(?<![^\W_])|(?<={_UNSPACED.pattern})){pattern}"
+    if not (unfinished or _UNSPACED.match(parts[-1][-1])):
+        pattern += rf"(?:(?![^\W_])|(?={_UNSPACED.pattern}))"
+    return pattern
