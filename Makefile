@@ -46,9 +46,6 @@ bench: install  ## Measure, and print a table (BENCH="durability.py" for another
 reference: install  ## Write docs/reference from the code
 	$(BIN)/python scripts/reference.py
 
-reference: install  ## Write what docs/reference takes from the code
-	$(BIN)/python scripts/reference.py
-
 clean:  ## Remove what was made here; models and conversations stay
 	rm -rf .venv .uv tests/clients/node/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
