@@ -8,6 +8,9 @@ TESTS ?=
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
 
+# Compiled modules are kept, also where a container's environment says not to: each start would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 SOURCES := src tests scripts $(wildcard bench)
 
