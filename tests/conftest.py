@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,11 +192,27 @@ def text_of(events: list[TurnEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file that is up to date and holds nothing; tests that are not about migrations copy it."""
+    folder = tmp_path_factory.mktemp("empty")
+
+    async def make() -> None:
+        database = await Database.open(f"sqlite:///{folder / 'candide.db'}", folder)
+        await database.close()
+
+    asyncio.run(make())
+    assert [path.name for path in folder.iterdir()] == ["candide.db"]
+    return folder / "candide.db"
+
+
 RuntimeStarter = Callable[..., Awaitable[Runtime]]
 
 
 @pytest.fixture
-async def start_runtime(tmp_path: Path, start_engine: EngineStarter) -> AsyncIterator[RuntimeStarter]:
+async def start_runtime(
+    tmp_path: Path, start_engine: EngineStarter, empty_database: Path
+) -> AsyncIterator[RuntimeStarter]:
     """Start all that runs turns: `await start_runtime(replies=[...])`, or with `engines=[...]`, several times too."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -207,6 +224,8 @@ async def start_runtime(tmp_path: Path, start_engine: EngineStarter) -> AsyncIte
             **script: Any,
         ) -> Runtime:
             engines = engines or [await start_engine(**script)]
+            if not (tmp_path / "candide.db").exists():
+                shutil.copy(empty_database, tmp_path)
             runtime = await Runtime.open(tmp_path, engines, titles=titles, lease_s=lease_s)
             stack.push_async_callback(runtime.close)
             return runtime

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -94,12 +95,16 @@ HereStarter = Callable[..., Awaitable[Here]]
 
 
 @pytest.fixture
-async def start_here(tmp_path: Path, start_engine: EngineStarter) -> AsyncIterator[HereStarter]:
+async def start_here(
+    tmp_path: Path, start_engine: EngineStarter, empty_database: Path
+) -> AsyncIterator[HereStarter]:
     """Start the server here: `await start_here({"api_key": "k"}, replies=[...])`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(settings: dict[str, Any] | None = None, **script: Any) -> Here:
             engine = await start_engine(**script)
+            (tmp_path / "home").mkdir(exist_ok=True)
+            shutil.copy(empty_database, tmp_path / "home")
             flags = {
                 "home": str(tmp_path / "home"),
                 "engine_urls": engine.url,

@@ -228,7 +228,7 @@ bodies = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=bodies)
 async def test_no_body_makes_the_server_stumble(here: Here, body: Any) -> None:
     chat = await make(here)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Store:
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of an empty database."""
     if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'candide.db'}"
+        yield f"sqlite:///{tmp_path / 'candide.db'}"
         return
     server = os.environ.get("CANDIDE_TEST_POSTGRES_URL")
     if not server:
@@ -77,7 +78,9 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[s
 
 
 @pytest.fixture
-async def store(url: str, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(url: str, tmp_path: Path, empty_database: Path) -> AsyncIterator[Store]:
+    if url.startswith("sqlite"):
+        shutil.copy(empty_database, tmp_path / "candide.db")
     store = await Store.open(url, tmp_path)
     yield store
     await store.close()

@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def sqlite_url(file: Path) -> str:
-    return f"sqlite+aiosqlite:///{file}"
+    return f"sqlite:///{file}"
 
 
 async def open_database(file: Path, backups: int = 5) -> Database:

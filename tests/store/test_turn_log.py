@@ -123,8 +123,8 @@ def test_clients_that_come_and_go_see_every_event_once(
     monkeypatch.setattr(turn_log_module, "POLL_S", 0.005)
 
     async def live_through() -> None:
-        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'candide.db'}", tmp_path)
-        elsewhere = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'candide.db'}", tmp_path)
+        database = await Database.open(f"sqlite:///{tmp_path / 'candide.db'}", tmp_path)
+        elsewhere = await Database.open(f"sqlite:///{tmp_path / 'candide.db'}", tmp_path)
         conversations, turns = ConversationStore(database), TurnStore(database)
         log, reader = TurnLog(database), TurnLog(elsewhere)
         log.start()
@@ -322,7 +322,7 @@ async def stubborn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             self.turns = TurnStore(database)
             self.log = TurnLog(database)
 
-    store = Simple(await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'candide.db'}", tmp_path))
+    store = Simple(await Database.open(f"sqlite:///{tmp_path / 'candide.db'}", tmp_path))
     store.log.start()
     yield store
     await store.log.close()
