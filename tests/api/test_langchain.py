@@ -34,7 +34,7 @@ class TestChatOpenAIOverCandide(ChatModelIntegrationTests):
             "api_key": "none",
             "temperature": 0,
             "stream_usage": True,
-            "max_tokens": 80,
+            "max_tokens": 120,
             "max_retries": 0,
         }
 
