@@ -61,7 +61,7 @@ def _title_request(branch: Sequence[Message], system_prompt: str) -> dict[str, A
     # Only the first question and answer: they say what it is about, and the prompt stays short.
     messages = build_prompt(branch[:1], system_prompt)
     return {
-        "messages": build_title_prompt(messages, branch[1].text),
+        "messages": build_title_prompt(messages, branch[0].text, branch[1].text),
         "max_tokens": TITLE_TOKENS,
         "temperature": 0.2,
     }

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candide.prompt.titles import TITLE_CHARS, build_title_prompt, clean_title
+from candide.prompt.titles import (
+    TITLE_CHARS,
+    TITLE_INSTRUCTION,
+    build_title_prompt,
+    clean_title,
+    guess_language,
+)
 
 
 @given(st.text(max_size=300), st.text(min_size=1, max_size=300))
@@ -36,6 +42,29 @@ def test_what_surrounds_a_title_goes(written: str, title: str) -> None:
 
 def test_the_request_for_a_title_grows_the_prompt_at_its_end() -> None:
     prompt = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    asked = build_title_prompt(prompt, "a")
+    asked = build_title_prompt(prompt, "q", "a")
     assert asked[:3] == [*prompt, {"role": "assistant", "content": "a"}]
     assert [m["role"] for m in asked[3:]] == ["user"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Quelle est la capitale de la France ?", "fr"),
+        ("Qui es-tu ? Réponds en une phrase.", "fr"),
+        ("¿Cuál es la capital de España?", "es"),
+        ("Was ist die Hauptstadt von Österreich?", "de"),
+        ("What is the capital of Italy?", "en"),
+        ("巴黎在哪里？", None),
+        ("", None),
+    ],
+)
+def test_the_language_of_a_question_is_guessed_from_its_commonest_words(
+    text: str, language: str | None
+) -> None:
+    assert guess_language(text) == language
+
+
+def test_a_title_is_asked_for_in_the_language_of_the_question() -> None:
+    assert "en français" in build_title_prompt([], "Qui est le roi de la Bulgarie ?", "")[-1]["content"]
+    assert build_title_prompt([], "巴黎在哪里？", "")[-1]["content"] == TITLE_INSTRUCTION

@@ -17,14 +17,38 @@ TITLE_INSTRUCTION = (
     "marks, no full stop. Write the title only."
 )
 
+# A small model answers in the language in which it is asked, whatever it is asked for.
+_IN_LANGUAGE = {
+    "fr": "Écris un titre en français pour cette conversation : six mots au plus, sans guillemets ni point. "
+    "N'écris que le titre.",
+    "es": "Escribe un título en español para esta conversación: seis palabras como máximo, sin comillas ni punto. "
+    "Escribe solo el título.",
+    "de": "Schreib einen deutschen Titel für dieses Gespräch: höchstens sechs Wörter, ohne Anführungszeichen und "
+    "ohne Punkt. Schreib nur den Titel.",
+}
+_COMMON_WORDS = {
+    "en": frozenset(["the", "is", "are", "what", "how", "who", "why", "when", "where", "you", "your", "of", "to", "and", "in", "a", "me", "for", "with", "can", "do", "does", "it"]),
+    "fr": frozenset(["le", "la", "les", "des", "du", "un", "une", "est", "sont", "quel", "quelle", "qui", "que", "quoi", "comment", "pourquoi", "où", "tu", "vous", "et", "en", "de", "dans", "pour", "avec", "je", "mon", "ma", "mes", "ce", "cette", "au", "aux"]),
+    "es": frozenset(["el", "la", "los", "las", "un", "una", "es", "son", "qué", "que", "cuál", "cuáles", "quién", "cómo", "por", "dónde", "tú", "usted", "y", "en", "de", "para", "con", "mi", "mis", "este", "esta", "al", "del"]),
+    "de": frozenset(["der", "die", "das", "ein", "eine", "ist", "sind", "was", "wie", "wer", "warum", "wann", "wo", "du", "sie", "und", "in", "mit", "für", "von", "zu", "mein", "meine", "dieser", "diese", "ich"]),
+}  # fmt: skip
 
-def build_title_prompt(messages: Sequence[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
-    """The prompt of the turn, its answer, and the request for a title."""
-    return [
-        *messages,
-        {"role": "assistant", "content": answer},
-        {"role": "user", "content": TITLE_INSTRUCTION},
-    ]
+
+def guess_language(text: str) -> str | None:
+    """The language whose commonest words are in a text most often, if one has more than every other."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    counts = {language: sum(word in common for word in words) for language, common in _COMMON_WORDS.items()}
+    best = max(counts, key=lambda language: counts[language])
+    others = max(count for language, count in counts.items() if language != best)
+    return best if counts[best] > others else None
+
+
+def build_title_prompt(
+    messages: Sequence[dict[str, Any]], question: str, answer: str
+) -> list[dict[str, Any]]:
+    """The prompt of the turn, its answer, and the request for a title in the question's language."""
+    instruction = _IN_LANGUAGE.get(guess_language(question) or "", TITLE_INSTRUCTION)
+    return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": instruction}]
 
 
 def clean_title(written: str, question: str) -> str:
