@@ -8,6 +8,7 @@ Only `cli/` and `compose.py` read settings; everything else is passed values.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 import types
@@ -180,13 +181,19 @@ def _coerce(value: Any, hint: Any, name: str, origin: str) -> Any:
             return {"1": True, "true": True, "yes": True, "on": True,
                     "0": False, "false": False, "no": False, "off": False}[str(value).strip().lower()]  # fmt: skip
         if hint in (int, float, str):
-            if hint is str and not isinstance(value, str):
+            # A file's true is no number, and its 80.5 no port.
+            if isinstance(value, bool) or (hint is str and not isinstance(value, str)):
                 raise ValueError
-            return hint(value)
+            if hint is int and isinstance(value, float) and not value.is_integer():
+                raise ValueError
+            read = hint(value)
+            if isinstance(read, float) and not math.isfinite(read):
+                raise ValueError
+            return read
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return tuple(str(part) for part in value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(
             hint, "a list"
         )
