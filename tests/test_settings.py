@@ -78,7 +78,7 @@ def test_what_has_no_sense_is_refused_with_its_origin(
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="settings.toml"):
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
         load(tmp_path)
     (tmp_path / "settings.toml").unlink()
     (tmp_path / "settings.toml").mkdir()
