@@ -38,6 +38,9 @@ def test_node_clients_are_served(serve: Callable[..., Any]) -> None:
 
 
 def _run(program: Callable[..., Any], arguments: list[str], **environment: str) -> None:
+    # Node does not read the variable that names the certificates to everyone else.
+    if "SSL_CERT_FILE" in os.environ:
+        environment.setdefault("NODE_EXTRA_CA_CERTS", os.environ["SSL_CERT_FILE"])
     done = program(
         arguments,
         return_completed_process=True,
