@@ -40,6 +40,9 @@ from candide.store.turns import TurnStore
 from candide.title import title_conversation
 from candide.turn import run_turn
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 QUICK = Patience(attempts=4, first_pause_s=0.01, longest_pause_s=0.05)
 """A writer's patience with engines, in tests that wait for its end."""
 
