@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+LARGE_BODY_BYTES = 256 * 1024
+"""A larger request is sent piece by piece and leaves the loop to others in between."""
+
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_RETRY_S = 86_400.0
@@ -117,7 +121,9 @@ class EngineClient:
                 trust_env=not is_loopback(urllib.parse.urlsplit(self.base_url).hostname or ""),
                 read_bufsize=256 * 1024,
             )
-        data = None if body is None else msgspec.json.encode(body)
+        data: bytes | io.BytesIO | None = None if body is None else msgspec.json.encode(body)
+        if data is not None and len(data) > LARGE_BODY_BYTES:
+            data = io.BytesIO(data)
         try:
             response = await self._session.request(
                 method, self.base_url + path, data=data, headers={"Content-Type": "application/json"}
