@@ -134,7 +134,9 @@ def main() -> None:
                 engine.wait()
                 server.wait("/ready")
                 for kind in arguments.kinds.split(","):
-                    measure(kind, server, engine, 4, arguments.tokens)  # what is loaded at first use is loaded
+                    measure(
+                        kind, server, engine, 4, arguments.tokens
+                    )  # what is loaded at first use is loaded
                 for streams in map(int, arguments.streams.split(",")):
                     direct = 0.0
                     for kind in arguments.kinds.split(","):
