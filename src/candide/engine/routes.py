@@ -115,10 +115,6 @@ class Routes:
             self._listed[engine.name] = (time.monotonic(), names)
         return names
 
-    def forget_listings(self) -> None:
-        """Ask the engines for their models again; after a pull or a removal."""
-        self._listed.clear()
-
 
 async def first_that_takes(routes: Sequence[Route], call: Callable[[Route], Awaitable[T]]) -> T:
     """Call each route in turn until one does not fail; raises the first error, an overload above all.
