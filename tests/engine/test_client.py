@@ -302,7 +302,7 @@ async def test_a_frame_without_end_is_refused() -> None:
 async def test_comments_other_fields_and_frames_of_many_lines_are_understood() -> None:
     body = b': ping\n\nevent: x\nid: 1\nretry: 5\ndata: {"choices":\ndata:[]}\n\n\n\n: bye\n\n'
     async with liar(stream(body, DONE)) as client:
-        assert await read(client) == [b'{"choices":\n[]}']
+        assert await read(client) == [b'{"choices": []}']
 
 
 BODY = frame("naïve ") + b": a comment\n\n" + frame("東京 \U0001f600 ") + frame('"finish_reason": "stop" ') + frame("end", "stop") + DONE  # fmt: skip

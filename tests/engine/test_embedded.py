@@ -470,7 +470,8 @@ async def test_log_of_a_worker_is_kept(start: Start, tmp_path: Path) -> None:
     engine = start()
     await engine.load("smol")
     await engine.close()
-    assert "model loaded" in (tmp_path / "logs" / "engine-smol.log").read_text()
+    # Written by a thread of llama.cpp's own, whose last lines may be lost with it.
+    assert "load_model" in (tmp_path / "logs" / "engine-smol.log").read_text()
 
 
 async def test_more_requests_than_the_queue_takes_are_told_to_come_back(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,4 +105,45 @@ async def test_it_is_ready_when_one_engine_is(start_engine: EngineStarter) -> No
     assert await routes.ready()
     await up.stop()
     assert not await routes.ready()
+    await routes.close()
+
+
+class Counted(EngineClient):
+    """An engine's client that counts how often it is asked for its list."""
+
+    asked = 0
+
+    async def models(self) -> list[str]:
+        self.asked += 1
+        return await super().models()
+
+
+async def test_a_list_is_renewed_beside_requests_and_once_for_all(
+    start_engine: EngineStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("candide.engine.routes.LISTING_FRESH_S", 0.0)
+    engine = await start_engine(models=["a"])
+    counted = Counted("e", engine.url)
+    routes = Routes([counted])
+    await asyncio.gather(*(routes.resolve("a") for _ in range(50)))
+    assert counted.asked == 1
+    # What it knows serves, however old, and whether the engine can be asked or not.
+    await engine.stop()
+    for _ in range(3):
+        assert (await routes.resolve("a")).name == "a"
+    await engine.start(port=engine.port)
+    with pytest.raises(NotFound):
+        await routes.resolve("b")
+    assert counted.asked > 1
+    await routes.close()
+
+
+async def test_one_who_gives_up_does_not_end_the_listing_that_others_wait_for(
+    start_engine: EngineStarter,
+) -> None:
+    routes = routes_to(await start_engine(models=["a"]))
+    impatient, patient = asyncio.create_task(routes.models()), asyncio.create_task(routes.models())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert [model.name for model in await patient] == ["a"]
     await routes.close()

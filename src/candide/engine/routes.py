@@ -30,18 +30,17 @@ class Routes:
         # When a model was made nobody knows here; since when it can be had, everybody.
         self._since = int(time.time())
         self._listed: dict[str, tuple[float, list[str]]] = {}
+        self._listing: dict[str, asyncio.Task[None]] = {}
         self._unreachable: set[str] = set()
 
     async def models(self) -> list[Model]:
         """Every model, in the order of the engines; an engine that cannot be asked keeps its last list."""
-        listings = await asyncio.gather(*(self._list(engine) for engine in self.engines))
-        routes: dict[str, list[Route]] = {}
-        for engine, names in zip(self.engines, listings, strict=True):
-            for name in names:
-                routes.setdefault(name, []).append(Route(engine, name))
-        return [
-            Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()
-        ]
+        if listings := self._renew_lists():
+            # Others may wait for them too: one who is cancelled must not end them.
+            done, _ = await asyncio.wait(listings)
+            for listing in done:
+                listing.result()
+        return self._known_models()
 
     async def resolve(self, name: str) -> Model:
         """The model of that name, the default one for an empty name.
@@ -49,13 +48,14 @@ class Routes:
         Raises NotFound with the nearest names, or EngineUnavailable when an engine that might have
         it cannot be asked.
         """
-        models = await self.models()
         wanted = name or self.default
-        if not wanted and models:
-            return models[0]
-        for model in models:
-            if model.name == wanted:
-                return model
+        # What was known a while ago serves at once; it is asked anew beside the request.
+        self._renew_lists()
+        if found := _find(self._known_models(), wanted):
+            return found
+        models = await self.models()
+        if found := _find(models, wanted):
+            return found
         if unknown := sorted(self._unreachable - self._listed.keys()):
             which = f"the model '{wanted}'" if wanted else "a model"
             raise EngineUnavailable(
@@ -96,24 +96,47 @@ class Routes:
         return any(await asyncio.gather(*(engine.ready() for engine in self.engines)))
 
     async def close(self) -> None:
+        for listing in self._listing.values():
+            listing.cancel()
+        await asyncio.gather(*self._listing.values(), return_exceptions=True)
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
-    async def _list(self, engine: Engine) -> list[str]:
-        at, names = self._listed.get(engine.name, (-LISTING_FRESH_S, []))
-        if time.monotonic() - at < LISTING_FRESH_S:
-            return names
+    def _known_models(self) -> list[Model]:
+        routes: dict[str, list[Route]] = {}
+        for engine in self.engines:
+            _, names = self._listed.get(engine.name, (0.0, []))
+            for name in names:
+                routes.setdefault(name, []).append(Route(engine, name))
+        return [
+            Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()
+        ]
+
+    def _renew_lists(self) -> list[asyncio.Task[None]]:
+        """Ask the engines whose lists are old, each of them once at a time; the tasks that do it."""
+        now = time.monotonic()
+        for engine in self.engines:
+            at, _ = self._listed.get(engine.name, (-LISTING_FRESH_S, []))
+            if now - at >= LISTING_FRESH_S and engine.name not in self._listing:
+                listing = self._listing[engine.name] = asyncio.create_task(self._ask_for_list(engine))
+                listing.add_done_callback(lambda _, name=engine.name: self._listing.pop(name, None))
+        return list(self._listing.values())
+
+    async def _ask_for_list(self, engine: Engine) -> None:
         try:
             names = await engine.models()
         except CandideError:
             self._unreachable.add(engine.name)
             # An engine that was never reached is asked again at the next request, a known one in a while.
-            if not names:
-                return names
+            _, names = self._listed.get(engine.name, (0.0, []))
         else:
             self._unreachable.discard(engine.name)
         if names:
             self._listed[engine.name] = (time.monotonic(), names)
-        return names
+
+
+def _find(models: Sequence[Model], name: str) -> Model | None:
+    """The model of that name, the first one for an empty name."""
+    return next((model for model in models if not name or model.name == name), None)
 
 
 async def first_that_takes(routes: Sequence[Route], call: Callable[[Route], Awaitable[T]]) -> T:

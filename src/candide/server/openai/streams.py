@@ -163,8 +163,6 @@ async def write_frames(
                     break
                 if frame.model != model:
                     batch[position] = rename_model(payload, model)
-                elif b"\n" in payload:  # insignificant white space, which would end an event's line
-                    batch[position] = payload.replace(b"\n", b" ")
             if batch:
                 yield b"data: " + b"\n\ndata: ".join(batch) + b"\n\n"
             if broken is not None:
