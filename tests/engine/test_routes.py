@@ -49,6 +49,7 @@ async def test_a_model_that_an_unreachable_engine_may_have_is_not_said_to_be_mis
     with pytest.raises(EngineUnavailable, match="e1"):
         await routes.resolve("b")
     assert (await routes.resolve("a")).name == "a"
+    await routes.models()  # what was asked beside the request has been answered
     await down.start(port=down.port)
     assert (await routes.resolve("b")).name == "b"
     # Once its list is known, a name that is not on it does not exist, whether it is up or not.
