@@ -13,14 +13,17 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
+from candide.server.disconnect import ClientGone
 
 log = logging.getLogger(__name__)
+
+CLIENT_GONE_STATUS = 499  # as nginx writes it in its log
 
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
           409: "conflict_error", 413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
@@ -70,6 +73,10 @@ def install_error_handlers(app: FastAPI) -> None:
         if error.status >= 500:
             log.warning("%s %s: %s", request.method, request.url.path, error.message)
         return error_response(error)
+
+    @app.exception_handler(ClientGone)
+    async def on_client_gone(request: Request, error: ClientGone) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return Response(status_code=CLIENT_GONE_STATUS)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

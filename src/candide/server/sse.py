@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from candide.server.disconnect import ClientGone, UntilGone
+
 PING = b": still here\n\n"
 
 
@@ -33,48 +35,37 @@ class EventStream(Response):
         self.background = None
         self._source = source
         self._ping_s = ping_s
-        self._sent_at = 0.0
+        self._quiet = True
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        streaming = asyncio.create_task(self._stream(send))
-        watching = asyncio.create_task(self._watch(receive, send))
         try:
-            await asyncio.wait({streaming, watching}, return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(ClientGone):
+                async with UntilGone(receive):
+                    await self._stream(send)
         finally:
-            watching.cancel()
-            if not streaming.done():
-                streaming.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-            try:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await streaming
-            finally:
-                await self._source.aclose()
+            await self._source.aclose()
 
     async def _stream(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in self._source:
-            self._sent_at = loop.time()
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        # Most streams are over before the first ping: until then it costs no more than a timer.
+        pinging: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._ping_s, lambda: pinging.append(loop.create_task(self._ping(send))))
+        try:
+            async for chunk in self._source:
+                self._quiet = False
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            timer.cancel()
+            for task in pinging:
+                task.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _watch(self, receive: Receive, send: Send) -> None:
-        """Return when the client has gone; send a comment when nothing else was sent for long."""
-        loop = asyncio.get_running_loop()
-        self._sent_at = loop.time()
-        gone = asyncio.ensure_future(_wait_until_gone(receive))
-        try:
-            while not gone.done():
-                await asyncio.wait({gone}, timeout=self._ping_s)
-                if not gone.done() and loop.time() - self._sent_at >= self._ping_s:
-                    await send({"type": "http.response.body", "body": PING, "more_body": True})
-        finally:
-            gone.cancel()
-
-
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _ping(self, send: Send) -> None:
+        """Send a comment whenever nothing else was sent for long."""
+        while True:
+            if self._quiet:
+                await send({"type": "http.response.body", "body": PING, "more_body": True})
+            self._quiet = True
+            await asyncio.sleep(self._ping_s)

@@ -10,14 +10,9 @@ from starlette.responses import Response
 
 from candide.engine.routes import Routes
 from candide.errors import EngineBroke
+from candide.server.disconnect import UntilGone
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
-from candide.server.openai.streams import (
-    ClientGone,
-    gone,
-    open_stream,
-    while_connected,
-    write_frames,
-)
+from candide.server.openai.streams import open_stream, write_frames
 from candide.server.openai.wire import ChatRequest
 from candide.server.sse import EventStream
 
@@ -30,15 +25,11 @@ def build_chat_router(routes: Routes) -> APIRouter:
     @router.post(PATH, summary="Create a chat completion", responses=ERROR_REPLIES)
     async def create_chat_completion(body: ChatRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         asked = prepare_chat(body)
-        try:
+        async with UntilGone(request.receive):
             if body.stream:
-                stream = await while_connected(
-                    request, open_stream(lambda: routes.open_chat(body.model, asked))
-                )
+                stream = await open_stream(lambda: routes.open_chat(body.model, asked))
                 return EventStream(write_frames(stream, body.model))
-            reply = await while_connected(request, routes.post(body.model, PATH, asked))
-        except ClientGone:
-            return gone()
+            reply = await routes.post(body.model, PATH, asked)
         return Response(msgspec.json.encode(check_reply(reply, body.model)), media_type="application/json")
 
     return router

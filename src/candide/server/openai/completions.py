@@ -10,13 +10,11 @@ from starlette.responses import Response
 
 from candide.engine.routes import Routes
 from candide.errors import BadRequest, EngineBroke
+from candide.server.disconnect import UntilGone
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
 from candide.server.openai.streams import (
-    ClientGone,
     decode_text_frame,
-    gone,
     open_stream,
-    while_connected,
     write_frames,
 )
 from candide.server.openai.wire import CompletionRequest
@@ -31,15 +29,11 @@ def build_completions_router(routes: Routes) -> APIRouter:
     @router.post(PATH, summary="Create a completion", responses=ERROR_REPLIES)
     async def create_completion(body: CompletionRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         asked, echoed = prepare_completion(body)
-        try:
+        async with UntilGone(request.receive):
             if body.stream:
-                stream = await while_connected(
-                    request, open_stream(lambda: routes.open_stream(body.model, PATH, asked))
-                )
+                stream = await open_stream(lambda: routes.open_stream(body.model, PATH, asked))
                 return EventStream(write_frames(stream, body.model, decode_text_frame))
-            reply = await while_connected(request, routes.post(body.model, PATH, asked))
-        except ClientGone:
-            return gone()
+            reply = await routes.post(body.model, PATH, asked)
         choices: Any = reply.get("choices")
         if not isinstance(choices, list):
             raise EngineBroke("the engine's reply holds no text")

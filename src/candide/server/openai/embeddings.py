@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from candide.engine.routes import Routes
 from candide.errors import BadRequest, EngineBroke
+from candide.server.disconnect import UntilGone
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
-from candide.server.openai.streams import ClientGone, gone, while_connected
 from candide.server.openai.wire import EmbeddingRequest
 
 PATH = "/embeddings"
@@ -37,10 +37,8 @@ def build_embeddings_router(routes: Routes) -> APIRouter:
     async def create_embeddings(body: EmbeddingRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         # Asked for as numbers: to shorten a vector one has to see it.
         asked = {**body.body(), "encoding_format": "float"}
-        try:
-            sent = await while_connected(request, routes.post(body.model, PATH, asked))
-        except ClientGone:
-            return gone()
+        async with UntilGone(request.receive):
+            sent = await routes.post(body.model, PATH, asked)
         try:
             reply = msgspec.convert(sent, _Reply)
         except msgspec.ValidationError as error:

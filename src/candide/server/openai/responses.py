@@ -22,11 +22,12 @@ from candide.domain.turns import ReasoningDelta, TextDelta, TurnFailed, TurnFini
 from candide.engine.routes import Routes
 from candide.errors import BadRequest, CandideError, EngineBroke
 from candide.scheduler import TurnScheduler
+from candide.server.disconnect import UntilGone
 from candide.server.failures import internal_error
 from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
 from candide.server.openai.response_events import Event, ResponseWriter, encode_event
 from candide.server.openai.response_wire import ResponseRequest, to_chat_messages
-from candide.server.openai.streams import ClientGone, OpenStream, gone, open_stream, while_connected
+from candide.server.openai.streams import OpenStream, open_stream
 from candide.server.sse import EventStream
 from candide.store.conversations import ConversationStore
 from candide.store.responses import ResponseStore, StoredResponse
@@ -72,23 +73,13 @@ def build_responses_router(services: ResponseServices) -> APIRouter:
             if body.stream:
                 return EventStream(follow_turn(services, writing.stored, -1))
             return _json(writing.body)
-        try:
-            with _params_of_responses():
+        with _params_of_responses():
+            async with UntilGone(request.receive):
                 if body.stream:
-                    stream = await while_connected(
-                        request,
-                        open_stream(
-                            lambda: services.routes.open_chat(
-                                body.model, {**writing.asked, "stream_options": {"include_usage": True}}
-                            )
-                        ),
-                    )
+                    asked = {**writing.asked, "stream_options": {"include_usage": True}}
+                    stream = await open_stream(lambda: services.routes.open_chat(body.model, asked))
                     return EventStream(write_events(services, writing, stream))
-                reply = await while_connected(
-                    request, services.routes.post(body.model, CHAT_PATH, writing.asked)
-                )
-        except ClientGone:
-            return gone()
+                reply = await services.routes.post(body.model, CHAT_PATH, writing.asked)
         try:
             choice: dict[str, Any] = reply["choices"][0]
             message: dict[str, Any] = choice["message"]

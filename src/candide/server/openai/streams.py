@@ -1,4 +1,4 @@
-"""Answers on their way to the client: server-sent events, and what a client that goes away ends.
+"""Answers on their way to the client, as server-sent events.
 
 A stream's frames are the engine's own bytes, checked and not rebuilt: a token costs microseconds.
 A failure after the first byte becomes an error frame, and the stream ends without `[DONE]`.
@@ -6,27 +6,18 @@ A failure after the first byte becomes an error frame, and the stream ends witho
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive
 
 from candide.domain.engines import ChatStream
 from candide.errors import CandideError, EngineBroke
 from candide.server.failures import error_body, internal_error
 
-T = TypeVar("T")
-
 # The frame with which most engines open a stream, long before their first word.
 _ONLY_ROLE = re.compile(rb'"delta":\s*\{\s*"role":\s*"assistant"(,\s*"content":\s*(""|null))?\s*\}')
-
-CLIENT_GONE_STATUS = 499  # as nginx writes it in its log
 
 DONE = b"data: [DONE]\n\n"
 
@@ -66,37 +57,6 @@ class TextFrame(msgspec.Struct, gc=False):
 
 decode_chat_frame = msgspec.json.Decoder(ChatFrame).decode
 decode_text_frame = msgspec.json.Decoder(TextFrame).decode
-
-
-class ClientGone(Exception):
-    """The client went away before it was answered."""
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and cancel it at once when the client goes away; then raises ClientGone."""
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_wait_for_disconnect(request.receive))
-    try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone
-    finally:
-        watcher.cancel()
-        if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, CandideError):
-                await task
-
-
-def gone() -> Response:
-    """What nobody receives."""
-    return Response(status_code=CLIENT_GONE_STATUS)
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def open_stream(open_chat: Callable[[], Awaitable[ChatStream]]) -> OpenStream:
