@@ -181,7 +181,7 @@ class Runtime:
     async def answer(self, turn: Turn) -> Message:
         """The answer as it is stored, once the turn has ended."""
         await self.events(turn)
-        messages = await self.conversations.messages(turn.conversation_id)
+        messages = (await self.conversations.load(turn.conversation_id))[1]
         return next(m for m in messages if m.id == turn.answer_message_id)
 
     async def wait_for_text(self, turn: Turn, text: str) -> None:

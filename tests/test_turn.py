@@ -99,7 +99,7 @@ async def test_the_oldest_messages_are_left_out_when_the_context_is_full(
     assert messages[1]["role"] == "user"
     assert messages[-1]["content"].startswith("question 3")
     # The tree itself keeps everything.
-    assert len(await runtime.conversations.messages(chat)) == 8
+    assert len((await runtime.conversations.load(chat))[1]) == 8
 
 
 async def test_a_question_that_is_too_long_by_itself_fails_by_name(start_runtime: RuntimeStarter) -> None:

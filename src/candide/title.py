@@ -23,7 +23,7 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 class Conversations(Protocol):
     async def get(self, conversation_id: str) -> Conversation: ...
 
-    async def messages(self, conversation_id: str) -> list[Message]: ...
+    async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
 
     async def set_title_if_empty(self, conversation_id: str, title: str) -> None: ...
 
@@ -47,7 +47,8 @@ async def title_conversation(
     conversation = await conversations.get(turn.conversation_id)
     if conversation.title:
         return
-    branch = find_branch(await conversations.messages(turn.conversation_id), turn.answer_message_id)
+    _, tree = await conversations.load(turn.conversation_id)
+    branch = find_branch(tree, turn.answer_message_id)
     if len(branch) < 2:
         return
     system = conversation.system_prompt if conversation.system_prompt is not None else system_prompt

@@ -32,9 +32,7 @@ MAX_COMPACTIONS = 16
 class Conversations(Protocol):
     """Where the branch comes from."""
 
-    async def get(self, conversation_id: str) -> Conversation: ...
-
-    async def messages(self, conversation_id: str) -> list[Message]: ...
+    async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
 
 
 async def run_turn(
@@ -60,8 +58,7 @@ async def run_turn(
     yield TurnStarted(model=model, engine=engine, continued=bool(earlier))
 
     # 2. Load the branch that the question ends.
-    conversation = await conversations.get(turn.conversation_id)
-    messages = await conversations.messages(turn.conversation_id)
+    conversation, messages = await conversations.load(turn.conversation_id)
     branch = find_branch(messages, turn.user_message_id)
 
     # 3. Build the prompt; leave the oldest messages out while it does not fit.

@@ -94,7 +94,7 @@ class Client:
 
 
 async def answer_of(store: Any, turn: Turn) -> Any:
-    messages = await store.conversations.messages(turn.conversation_id)
+    messages = (await store.conversations.load(turn.conversation_id))[1]
     return next(m for m in messages if m.id == turn.answer_message_id)
 
 
@@ -178,7 +178,7 @@ def test_clients_that_come_and_go_see_every_event_once(
             client.assert_saw_all(logged)
             assert client.text == text
         assert logged[-1].event == last
-        stored = [m for m in await conversations.messages(turn.conversation_id) if m.turn_id == turn.id]
+        stored = [m for m in (await conversations.load(turn.conversation_id))[1] if m.turn_id == turn.id]
         assert [(m.text, m.reasoning) for m in stored] == [(text, reasoning)]
         await reader.close()
         await log.close()

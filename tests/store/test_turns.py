@@ -18,7 +18,7 @@ FINISHED = TurnFinished(state="finished", finish_reason="stop")
 
 async def test_a_question_and_its_pending_answer_are_saved_together(store: Store) -> None:
     turn = await store.ask("why?")
-    question, answer = await store.conversations.messages(turn.conversation_id)
+    question, answer = (await store.conversations.load(turn.conversation_id))[1]
     assert (question.id, question.role, question.text, question.state) == (
         turn.user_message_id, "user", "why?", "complete",
     )  # fmt: skip
@@ -35,7 +35,7 @@ async def test_questions_follow_the_current_leaf_or_the_parent_that_is_named(sto
     second = await store.turns.accept(chat, text="two")
     edited = await store.turns.accept(chat, text="two, edited", parent_id=first.answer_message_id)
     root = await store.turns.accept(chat, text="another root", parent_id=None)
-    parents = {m.id: m.parent_id for m in await store.conversations.messages(chat)}
+    parents = {m.id: m.parent_id for m in (await store.conversations.load(chat))[1]}
     assert parents[second.user_message_id] == first.answer_message_id
     assert parents[edited.user_message_id] == first.answer_message_id
     assert parents[root.user_message_id] is None
@@ -46,7 +46,7 @@ async def test_an_answer_written_again_is_a_sibling(store: Store) -> None:
     again = await store.turns.accept(first.conversation_id, user_message_id=first.user_message_id)
     assert again.user_message_id == first.user_message_id
     assert again.answer_message_id != first.answer_message_id
-    messages = {m.id: m for m in await store.conversations.messages(first.conversation_id)}
+    messages = {m.id: m for m in (await store.conversations.load(first.conversation_id))[1]}
     assert messages[again.answer_message_id].parent_id == messages[first.answer_message_id].parent_id
     assert len(messages) == 3
 
@@ -63,7 +63,7 @@ async def test_what_does_not_fit_the_tree_is_refused_by_name(store: Store) -> No
         await store.turns.accept(chat, text="hello", parent_id=stranger.user_message_id)
     with pytest.raises(BadRequest):
         await store.turns.accept(chat, user_message_id=turn.answer_message_id)
-    assert len(await store.conversations.messages(chat)) == 2
+    assert len((await store.conversations.load(chat))[1]) == 2
     await store.conversations.delete(chat)
     with pytest.raises(NotFound):
         await store.turns.accept(chat, text="hello")
@@ -75,7 +75,7 @@ async def test_a_repeated_key_gives_the_first_turn(store: Store) -> None:
     other = await store.turns.accept(first.conversation_id, text="one", idempotency_key="l")
     elsewhere = await store.ask("one", idempotency_key="k")
     assert len({first.id, other.id, elsewhere.id}) == 3
-    assert len(await store.conversations.messages(first.conversation_id)) == 4
+    assert len((await store.conversations.load(first.conversation_id))[1]) == 4
 
 
 async def test_a_key_that_races_itself_makes_one_turn(store: Store, other: Store) -> None:
@@ -84,13 +84,13 @@ async def test_a_key_that_races_itself_makes_one_turn(store: Store, other: Store
         *(s.turns.accept(chat, text="one", idempotency_key="k") for s in [store, other] * 8)
     )
     assert len({turn.id for turn in turns}) == 1
-    assert len(await store.conversations.messages(chat)) == 2
+    assert len((await store.conversations.load(chat))[1]) == 2
 
 
 async def test_questions_that_race_each_other_form_one_branch(store: Store, other: Store) -> None:
     chat = await store.conversations.create()
     await asyncio.gather(*(s.turns.accept(chat, text="one") for s in [store, other] * 4))
-    messages = await store.conversations.messages(chat)
+    messages = (await store.conversations.load(chat))[1]
     assert len(messages) == 16
     assert len({m.parent_id for m in messages}) == 16
 
@@ -103,7 +103,7 @@ async def test_one_of_many_claims_wins(store: Store, other: Store) -> None:
     assert won.count(True) == 1
     claimed = await store.turns.get(turn.id)
     assert claimed.state == "running"
-    assert [m.state for m in await store.conversations.messages(turn.conversation_id)] == ["complete", "streaming"]  # fmt: skip
+    assert [m.state for m in (await store.conversations.load(turn.conversation_id))[1]] == ["complete", "streaming"]  # fmt: skip
 
 
 async def test_a_lease_that_was_renewed_meanwhile_is_not_taken(store: Store, other: Store) -> None:

@@ -171,9 +171,10 @@ def build_router(services: Services) -> APIRouter:
         "/conversations/{conversation_id}", tags=["conversations"], summary="A conversation and its tree"
     )
     async def get_conversation(conversation_id: str) -> ConversationView:  # pyright: ignore[reportUnusedFunction]
-        conversation = await conversations.get(conversation_id)
-        tree = [_message(m) for m in await conversations.messages(conversation_id)]
-        return ConversationView(**_summary(conversation).model_dump(), messages=tree)
+        conversation, tree = await conversations.load(conversation_id)
+        return ConversationView(
+            **_summary(conversation).model_dump(), messages=[_message(message) for message in tree]
+        )
 
     @router.patch(
         "/conversations/{conversation_id}", tags=["conversations"], summary="Rename, switch model or branch"

@@ -32,8 +32,7 @@ def build_router(services: Services) -> APIRouter:
     async def export_conversation(  # pyright: ignore[reportUnusedFunction]
         conversation_id: str, form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json"
     ) -> Response:
-        conversation = await conversations.get(conversation_id)
-        tree = await conversations.messages(conversation_id)
+        conversation, tree = await conversations.load(conversation_id)
         if form == "json":
             return Response(write_json([(conversation, tree)]), media_type="application/json")
         branch = find_branch(tree, conversation.current_leaf_id)

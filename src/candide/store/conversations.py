@@ -32,6 +32,7 @@ _FIND_MESSAGES = (
     .order_by(messages.c.id)
 )
 _FIND_MESSAGE = sa.select(messages).where(messages.c.id == sa.bindparam("message"))
+_ADD = conversations.insert()
 _ADD_MESSAGES = messages.insert()
 
 
@@ -43,20 +44,19 @@ class ConversationStore:
         self, *, title: str = "", model: str | None = None, system_prompt: str | None = None
     ) -> str:
         """Make an empty conversation; its id."""
-        conversation_id = new_id("conv")
         now = time.time()
+        made = Conversation(
+            id=new_id("conv"),
+            title=title,
+            current_leaf_id=None,
+            model=model,
+            system_prompt=system_prompt,
+            created_at=now,
+            updated_at=now,
+        )
         async with self._database.write() as connection:
-            await connection.execute(
-                conversations.insert().values(
-                    id=conversation_id,
-                    title=title,
-                    model=model,
-                    system_prompt=system_prompt,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-        return conversation_id
+            await connection.execute(_ADD, msgspec.structs.asdict(made))
+        return made.id
 
     async def get(self, conversation_id: str) -> Conversation:
         async with self._database.read() as connection:
@@ -122,18 +122,18 @@ class ConversationStore:
             if done.rowcount == 0:
                 raise _no_conversation(conversation_id)
 
-    async def messages(self, conversation_id: str) -> list[Message]:
-        """The whole tree, parents before children."""
+    async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]:
+        """A conversation and its whole tree, parents before children."""
         async with self._database.read() as connection:
-            return await fetch_messages(connection, conversation_id)
+            conversation = await fetch_conversation(connection, conversation_id)
+            rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
+            return conversation, [_message(row) for row in rows.mappings()]
 
     async def add_all(self, conversation: Conversation, tree: Sequence[Message]) -> None:
         """Add a whole conversation at once, as an import does. Raises Conflict when an id is taken."""
         try:
             async with self._database.write() as connection:
-                await connection.execute(
-                    conversations.insert().values(**msgspec.structs.asdict(conversation))
-                )
+                await connection.execute(_ADD, msgspec.structs.asdict(conversation))
                 await insert_messages(connection, tree)
         except IntegrityError:
             raise Conflict(
@@ -161,11 +161,6 @@ async def fetch_conversation(
     if row is None:
         raise _no_conversation(conversation_id)
     return _conversation(row)
-
-
-async def fetch_messages(connection: Connection, conversation_id: str) -> list[Message]:
-    rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
-    return [_message(row) for row in rows.mappings()]
 
 
 async def fetch_message(connection: Connection, message_id: str) -> Message:

@@ -204,8 +204,8 @@ class _SqlitePool:
     """
 
     def __init__(self, url: sa.URL) -> None:
-        self._writers = _create_sqlite_engine(url, "IMMEDIATE")
-        self._readers = _create_sqlite_engine(url, "DEFERRED")
+        self._writers = _create_sqlite_engine(url)
+        self._readers = _create_sqlite_engine(url)
         self._writing = asyncio.Lock()
         self._group: _Group | None = None
         self._log = _WriteAheadLog(Path(url.database)) if url.database else None
@@ -213,7 +213,7 @@ class _SqlitePool:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncGenerator[Connection]:
         with self._readers.connect() as connection:
-            await _begin(connection)
+            await _begin(connection, "DEFERRED")
             yield _InlineConnection(connection)
 
     @contextlib.asynccontextmanager
@@ -233,7 +233,7 @@ class _SqlitePool:
     async def _begin_group(self) -> _Group:
         connection = self._writers.connect()
         try:
-            transaction = await _begin(connection)
+            transaction = await _begin(connection, "IMMEDIATE")
         except BaseException:
             connection.close()
             raise
@@ -285,7 +285,7 @@ class _Group:
 
     @contextlib.contextmanager
     def savepoint(self) -> Generator[None]:
-        raw = cast("sqlite3.Connection", self.connection.connection.dbapi_connection)
+        raw = _raw(self.connection)
         raw.execute("SAVEPOINT write")
         try:
             yield
@@ -315,24 +315,38 @@ class _InlineConnection:
         return work(self._connection)
 
 
-async def _begin(connection: sa.Connection) -> sa.RootTransaction:
-    """Begin a transaction; wait for another program's without standing in the way of the loop."""
+async def _begin(connection: sa.Connection, mode: str) -> sa.RootTransaction:
+    """Begin a transaction; wait for another program's without standing in the way of the loop.
+
+    SQLAlchemy would do it at an event of its engine, but where one is listened for, every statement takes longer.
+    """
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            return connection.begin()
-        except exc.OperationalError as error:
-            if "locked" not in str(error.orig) or time.monotonic() > give_up_at:
-                raise
-        await asyncio.sleep(BUSY_PAUSE_S)
+    transaction = connection.begin()
+    try:
+        while True:
+            try:
+                _raw(connection).execute(f"BEGIN {mode}")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up_at:
+                    raise
+                await asyncio.sleep(BUSY_PAUSE_S)
+            else:
+                return transaction
+    except BaseException:
+        transaction.rollback()
+        raise
 
 
-def _create_sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
+def _raw(connection: sa.Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+
+
+def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, pool_size=1, max_overflow=-1, connect_args={"timeout": 0})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        # Python's own transactions begin late and deferred; ours begin where `begin` says so.
+        # Python's own transactions begin late and deferred; ours begin in `_begin`.
         connection.isolation_level = None
         # The first to open a file in WAL mode, or to recover one, holds it for a moment.
         connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
@@ -342,10 +356,6 @@ def _create_sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
 
