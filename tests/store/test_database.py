@@ -313,3 +313,20 @@ async def test_a_write_that_is_cancelled_leaves_nothing_and_the_next_one_works(
         assert await store.conversations.list(limit=10) == []
     await store.conversations.create()
     assert len(await store.conversations.list(limit=10)) == 1
+
+
+@pytest.mark.parametrize("failing", [{0}, {1}, {2}, {0, 1}, {0, 1, 2}])
+async def test_writes_of_the_same_step_fail_alone(store: Store, failing: set[int]) -> None:
+    async def add(number: int) -> None:
+        async with store.database.write() as connection:
+            await connection.execute(sa.text("INSERT INTO notes VALUES (:number)"), {"number": number})
+            if number in failing:
+                raise RuntimeError(number)
+
+    async with store.database.write() as connection:
+        await connection.execute(sa.text("CREATE TABLE notes (number INTEGER)"))
+    outcomes = await asyncio.gather(*(add(number) for number in range(3)), return_exceptions=True)
+    assert {number for number, outcome in enumerate(outcomes) if outcome is not None} == failing
+    async with store.database.read() as connection:
+        rows = await connection.execute(sa.text("SELECT number FROM notes"))
+        assert {row.number for row in rows} == {0, 1, 2} - failing

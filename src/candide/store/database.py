@@ -199,8 +199,8 @@ class Database:
 class _SqlitePool:
     """Connections to an SQLite file: one that writes, some that read.
 
-    Writes that come in the same step of the event loop are committed together, each within a savepoint
-    of its own: half of what a small transaction costs is its commit.
+    Writes that come in the same step of the event loop are committed together, all but the first within a
+    savepoint of their own: half of what a small transaction costs is its commit.
     """
 
     def __init__(self, url: sa.URL) -> None:
@@ -221,10 +221,15 @@ class _SqlitePool:
         async with self._writing:
             group = self._group or await self._begin_group()
             try:
-                with group.savepoint():
+                with group.write():
                     yield _InlineConnection(group.connection)
+            except BaseException:
+                if group.writes == 0:
+                    self._group = None
+                    group.undo()
+                raise
             finally:
-                if group.due:
+                if group.due and self._group is group:
                     self._commit_group()
         await asyncio.shield(group.committed)
         if durable and self._log is not None:
@@ -282,20 +287,31 @@ class _Group:
     transaction: sa.RootTransaction
     committed: asyncio.Future[None]
     due: bool = False
+    writes: int = 0
+    """How many are in it, whole."""
 
     @contextlib.contextmanager
-    def savepoint(self) -> Generator[None]:
+    def write(self) -> Generator[None]:
+        """Make one write, which is undone alone when it fails; the first one is undone with the group."""
         raw = _raw(self.connection)
-        raw.execute("SAVEPOINT write")
+        # A savepoint copies every page aside that is changed after it.
+        if self.writes:
+            raw.execute("SAVEPOINT write")
         try:
             yield
         except BaseException:
             # A full disk may have ended the whole transaction already.
-            if raw.in_transaction:
+            if self.writes and raw.in_transaction:
                 raw.execute("ROLLBACK TO write")
                 raw.execute("RELEASE write")
             raise
-        raw.execute("RELEASE write")
+        if self.writes:
+            raw.execute("RELEASE write")
+        self.writes += 1
+
+    def undo(self) -> None:
+        self.transaction.rollback()
+        self.connection.close()
 
 
 class _InlineConnection:
