@@ -44,8 +44,8 @@ LONGEST_RETRY_S = 86_400.0
 
 # A reader rests this long between two reads for each stream that is open: one stream is not held up, and at
 # 128 streams one read brings what would have been twenty, at a tenth of the cost. The first words never wait.
-REST_PER_STREAM_S = 0.0008
-MAX_REST_S = 0.1
+REST_PER_STREAM_S = 0.001
+MAX_REST_S = 0.125
 HURRIED_BATCHES = 2
 
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
