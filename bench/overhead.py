@@ -3,7 +3,7 @@
     python bench/overhead.py [--model GGUF] [--rounds 9] [--tokens 128] [--streams 1,4]
 
 Each round asks the engine directly and then through /v1/chat/completions, so that both meet the same
-disturbances; medians of the rounds are printed, and their ratio or difference. Every question is new at
+disturbances; medians of the rounds are printed, and their ratio or difference. The worker gets as many threads as in `candide serve`. Every question is new at
 its beginning, so no side profits from the other's prompt cache. Without --model the 135 M model is
 taken from the tests' cache.
 """
@@ -22,6 +22,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from candide.engine.sizing import make_plan
+from candide.models.gguf import read_header
+from candide.models.machine import read_machine
 from processes import free_port, print_table, spawn, workplace
 from workers import Candidate, run_worker
 
@@ -92,7 +95,11 @@ async def measure(
 
 async def run(model: Path, rounds: int, tokens: int, streams: list[int]) -> None:
     with workplace() as folder:
-        candidate = Candidate("engine", threads=len(os.sched_getaffinity(0)), slots=max(streams))
+        machine = read_machine()
+        plan = make_plan(read_header(model), machine.available_bytes, machine.cores)
+        candidate = Candidate(
+            "engine", threads=plan.threads, batch_threads=plan.batch_threads, slots=max(streams)
+        )
         async with run_worker(candidate, model, folder) as worker:
             port = free_port()
             command = [

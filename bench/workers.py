@@ -32,6 +32,8 @@ class Candidate:
 
     name: str
     threads: int
+    batch_threads: int = 0
+    """As many as `threads` when 0."""
     llama_server: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     kv_cache: str = "f16"
@@ -48,7 +50,7 @@ async def run_worker(
         name=candidate.name,
         api_key=make_key(),
         threads=candidate.threads,
-        batch_threads=candidate.threads,
+        batch_threads=candidate.batch_threads or candidate.threads,
         slots=candidate.slots,
         context=4096,
         pool=4096 * candidate.slots,
