@@ -1,9 +1,9 @@
-"""Builds of llama.cpp side by side: how fast each reads a prompt and writes an answer.
+"""Engines side by side: how fast each reads a prompt and writes an answer.
 
-    python bench/engines.py MODEL.gguf [MODEL.gguf ...] [--llama-server PATH ...] [--variants]
+    python bench/engines.py MODEL.gguf [MODEL.gguf ...] [--llama-server PATH ...] [--openvino PYTHON] [--variants]
 
 The first row is what a newcomer gets, the `xllamacpp` wheel; the others are the `llama-server`
-programs named and the one on the PATH. With `--variants` the wheel is also run with other types of
+programs named and the one on the PATH, and OpenVINO GenAI in a Python that has it. With `--variants` the wheel is also run with other types of
 KV cache and other sizes of a step, which is how the defaults of `candide.engine` were chosen.
 """
 
@@ -17,7 +17,10 @@ import tempfile
 from pathlib import Path
 
 from candide.models.machine import read_machine
-from workers import Candidate, median, read_tokens, run_worker, set_priority, write_tokens
+from openvino_runner import run_openvino
+from workers import Candidate, make_prompt, median, read_tokens, run_worker, set_priority, write_tokens
+
+OPENVINO = "OpenVINO GenAI"
 
 
 async def compare(model: Path, candidates: list[Candidate], options: argparse.Namespace) -> None:
@@ -28,20 +31,29 @@ async def compare(model: Path, candidates: list[Candidate], options: argparse.Na
         workers = [
             (c, await stack.enter_async_context(run_worker(c, model, logs, options.nice))) for c in candidates
         ]
+        openvino = (
+            await stack.enter_async_context(run_openvino(options.openvino, model))
+            if options.openvino
+            else None
+        )
         for number in range(options.rounds):
             for candidate, worker in workers if number % 2 else reversed(workers):
                 read[candidate.name].append(await read_tokens(worker, options.prompt))
                 written[candidate.name].append(await write_tokens(worker, options.tokens))
+            if openvino:
+                got = await openvino.measure(make_prompt(options.prompt), options.tokens)
+                read.setdefault(OPENVINO, []).append(got["read"])
+                written.setdefault(OPENVINO, []).append(got["written"])
     shutil.rmtree(logs)
     first = candidates[0].name
     print(f"{model.name}: tokens/s, median of {options.rounds} rounds (ratio to the first)")
     print(f"{'':40}{'prompt':>18}{'answer':>18}")
-    for candidate in candidates:
+    for name in read:
         cells = "".join(
-            f"{f'{median(found[candidate.name]):.1f} ({median(found[candidate.name]) / median(found[first]):.2f})':>18}"
+            f"{f'{median(found[name]):.1f} ({median(found[name]) / median(found[first]):.2f})':>18}"
             for found in (read, written)
         )
-        print(f"{candidate.name:40}{cells}", flush=True)
+        print(f"{name:40}{cells}", flush=True)
 
 
 def list_candidates(cores: int, llama_servers: list[str], *, variants: bool) -> list[Candidate]:
@@ -66,6 +78,7 @@ def main() -> None:
     )
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--llama-server", action="append", default=[])
+    parser.add_argument("--openvino", metavar="PYTHON", help="a Python with the package openvino-genai")
     parser.add_argument("--variants", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=256, help="tokens to read")

@@ -75,6 +75,11 @@ async def run_worker(
         await worker.stop()
 
 
+def make_prompt(tokens: int) -> str:
+    """Words that make about so many tokens."""
+    return WORDS * (tokens // 19)
+
+
 async def write_tokens(worker: Worker, tokens: int) -> float:
     """Tokens per second of one answer; what came until then when it takes too long."""
     # llama.cpp closes connections that were idle while the others had their turn.
@@ -106,7 +111,7 @@ async def write_tokens(worker: Worker, tokens: int) -> float:
 
 async def read_tokens(worker: Worker, tokens: int) -> float:
     """Prompt tokens per second of one request that finds nothing in the cache."""
-    text = f"{time.monotonic_ns()} " + WORDS * (tokens // 19)
+    text = f"{time.monotonic_ns()} " + make_prompt(tokens)
     await worker.client.close()
     reply: dict[str, Any] = await worker.client.post(
         "/chat/completions",

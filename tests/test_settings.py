@@ -45,6 +45,7 @@ def test_every_setting_has_one_line_of_help_and_can_be_set_by_its_variable(tmp_p
     [
         ("TITLES", "no", False), ("TITLES", "ON", True), ("LEASE_S", "2.5", 2.5),
         ("ENGINE_URLS", " http://a/v1 ,http://b ", ("http://a/v1", "http://b")), ("ENGINE_URLS", "", ()),
+        ("ENGINE_KEYS", ",second, ", ("", "second")),
     ],
 )  # fmt: skip
 def test_values_of_the_environment_are_read_by_their_type(

@@ -191,7 +191,8 @@ def _coerce(value: Any, hint: Any, name: str, origin: str) -> Any:
                 raise ValueError
             return read
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            # An empty place in the middle is one: keys belong to engines by their order.
+            return tuple(part.strip() for part in value.rstrip(", ").split(",")) if value.strip(", ") else ()
         return tuple(str(part) for part in value)
     except (ValueError, KeyError, TypeError, OverflowError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(

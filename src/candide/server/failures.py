@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -20,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
 from candide.server.disconnect import ClientGone
+from candide.server.requests import explain_validation
 
 log = logging.getLogger(__name__)
 
@@ -52,21 +52,6 @@ def internal_error(context: str) -> dict[str, Any]:
     )
 
 
-def explain_validation(errors: Sequence[Any]) -> BadRequest:
-    """The first of pydantic's complaints as one about a parameter, named as the caller wrote it."""
-    first: dict[str, Any] = errors[0]
-    if first["type"] == "json_invalid":
-        return BadRequest(
-            f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}", code="invalid_json"
-        )
-    location = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
-    # Members of unions add the names of types to the path, which no caller wrote.
-    param = ".".join(
-        part for part in location if not part[:1].isupper() and "[" not in part and "-" not in part
-    )
-    return BadRequest(f"{param or 'body'}: {first['msg']}", param=param or None, code=str(first["type"]))
-
-
 def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(CandideError)
     async def on_candide_error(request: Request, error: CandideError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -80,7 +65,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        return error_response(explain_validation(error.errors()))
+        return error_response(explain_validation(error.errors(), error.body))
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

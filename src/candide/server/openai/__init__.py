@@ -9,14 +9,14 @@ from candide.errors import NotFound
 from candide.server.openai.chat import build_chat_router
 from candide.server.openai.completions import build_completions_router
 from candide.server.openai.embeddings import build_embeddings_router
-from candide.server.openai.errors import OpenAIRoute
 from candide.server.openai.models import build_models_router
 from candide.server.openai.responses import ResponseServices, build_responses_router
+from candide.server.requests import StrictRoute
 
 
 def build_router(services: ResponseServices) -> APIRouter:
     """Everything under `/v1`, what is not there included."""
-    router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=OpenAIRoute)
+    router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=StrictRoute)
     router.include_router(build_chat_router(services.routes))
     router.include_router(build_completions_router(services.routes))
     router.include_router(build_embeddings_router(services.routes))

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from candide.domain.engines import Model
 from candide.engine.routes import Routes
 from candide.errors import NotFound
-from candide.server.openai.errors import ERROR_REPLIES, OpenAIRoute
+from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.requests import StrictRoute
 
 
 class ModelObject(BaseModel):
@@ -26,7 +27,7 @@ class ModelList(BaseModel):
 
 
 def build_models_router(routes: Routes) -> APIRouter:
-    router = APIRouter(route_class=OpenAIRoute)
+    router = APIRouter(route_class=StrictRoute)
 
     @router.get("/models", summary="List the models", responses={503: ERROR_REPLIES[503]})
     async def list_models() -> ModelList:  # pyright: ignore[reportUnusedFunction]
