@@ -45,6 +45,7 @@ class OwnServer:
         """Return once requests are accepted; raises SetupError when the home or a setting forbids it."""
         from candide.compose import compose
         from candide.server.app import create_app
+        from candide.server.run import configure
 
         self._open_log()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -52,16 +53,7 @@ class OwnServer:
         self.url = f"http://127.0.0.1:{port}"
         self.services = await compose(dataclasses.replace(self._settings, port=port), answers=self._answers)
         app = create_app(self.services)
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _QuietServer(config)
+        self._server = _QuietServer(configure(app, grace_s=1))
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:
             if self._serving.done():

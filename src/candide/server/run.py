@@ -82,17 +82,7 @@ def serve(settings: Settings) -> None:
 
 async def _run(settings: Settings, listener: socket.socket) -> None:
     front = _Front()
-    config = uvicorn.Config(
-        front,
-        http="httptools",
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
-        server_header=False,
-    )
-    server = Server(config)
+    server = Server(configure(front, GRACE_S))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     services = None
     try:
@@ -108,6 +98,22 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
         await serving
         if services is not None:
             await services.close()
+
+
+def configure(app: ASGIApp, grace_s: int) -> uvicorn.Config:
+    """How the server speaks HTTP; open connections may take `grace_s` at its end."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=grace_s,
+        server_header=False,
+        # Nothing here depends on the address of the caller, which a proxy would tell.
+        proxy_headers=False,
+    )
 
 
 class _Front:

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from candide.server.openai.wire import Count, Fraction, FunctionName, Wire
+from candide.server.openai.wire import (
+    Count,
+    Fraction,
+    FunctionName,
+    JsonObjectFormat,
+    JsonSchema,
+    NamedFunction,
+    TextFormat,
+    Wire,
+)
 
 
 class InputText(Wire):
@@ -74,6 +83,7 @@ InputItem = Annotated[
 
 
 class FunctionTool(Wire):
+    # The type comes first: of a tool that does not exist here, it is what is wrong.
     type: Literal["function"]
     name: FunctionName
     description: str | None = None
@@ -81,31 +91,16 @@ class FunctionTool(Wire):
     strict: bool | None = None
 
 
-class NamedFunctionChoice(Wire):
+class NamedFunctionChoice(NamedFunction):
     type: Literal["function"]
-    name: FunctionName
 
 
-class TextFormat(Wire):
-    type: Literal["text"]
-
-
-class JsonObjectFormat(Wire):
-    type: Literal["json_object"]
-
-
-class JsonSchemaFormat(Wire):
+class SchemaFormat(JsonSchema):
     type: Literal["json_schema"]
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
-    description: str | None = None
-    schema_: dict[str, Any] = Field(alias="schema")
-    strict: bool | None = None
 
 
 class TextOptions(Wire):
-    format: (
-        Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")] | None
-    ) = None
+    format: Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
