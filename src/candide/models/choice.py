@@ -169,8 +169,8 @@ def prepare_model(
 
 
 def format_gigabytes(count: float) -> str:
-    """As users count memory: 16 GB are 16 GiB."""
-    return f"{count / (1 << 30):.1f} GB"
+    """Memory and disks in the unit of all sizes: 1 GB is 1,000,000,000 bytes."""
+    return f"{count / 1e9:.1f} GB"
 
 
 def _find_or_pull(folder: WeightsFolder, wanted: str, progress: ProgressCallback | None) -> Weights:

