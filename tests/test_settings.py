@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from candide.errors import SettingsError
-from candide.settings import Settings, load_settings, options
+from candide.settings import Settings, find_unknown_variables, load_settings, options
 
 
 def load(home: Path, flags: dict[str, Any] | None = None, file: str = "", **environ: str) -> Settings:
@@ -35,7 +35,8 @@ def test_every_setting_has_one_line_of_help_and_can_be_set_by_its_variable(tmp_p
         assert text.endswith(".")
         assert "\n" not in text
         if option.name != "home":
-            settings = load(tmp_path, **{f"CANDIDE_{option.name.upper()}": "1"})
+            given = next(iter(option.metadata["choices"]), "1")
+            settings = load(tmp_path, **{f"CANDIDE_{option.name.upper()}": given})
             assert settings.origins[option.name] == f"CANDIDE_{option.name.upper()}"
     assert {f.name for f in dataclasses.fields(Settings)} == {o.name for o in options()} | {"origins"}
 
@@ -45,7 +46,7 @@ def test_every_setting_has_one_line_of_help_and_can_be_set_by_its_variable(tmp_p
     [
         ("TITLES", "no", False), ("TITLES", "ON", True), ("LEASE_S", "2.5", 2.5),
         ("ENGINE_URLS", " http://a/v1 ,http://b ", ("http://a/v1", "http://b")), ("ENGINE_URLS", "", ()),
-        ("ENGINE_KEYS", ",second, ", ("", "second")),
+        ("ENGINE_KEYS", ",second, ", ("", "second")), ("LOG_LEVEL", "DEBUG", "debug"), ("PORT", "0", 0),
     ],
 )  # fmt: skip
 def test_values_of_the_environment_are_read_by_their_type(
@@ -68,6 +69,14 @@ def test_values_of_the_environment_are_read_by_their_type(
         ("", {"CANDIDE_LEASE_S": "nan"}, "not a number"),
         ("port = 80.5", {}, "not a whole number"),
         ("port = true", {}, "not a whole number"),
+        ("port = -1", {}, "'port' from .*settings.toml is -1, not a whole number from 0 to 65535"),
+        ("", {"CANDIDE_PORT": "70000"}, "'port' from CANDIDE_PORT is '70000', not .* from 0 to 65535"),
+        ("", {"CANDIDE_SLOTS": "9999"}, "not a whole number from 0 to 256"),
+        ("", {"CANDIDE_THREADS": "-3"}, "not a whole number from 0"),
+        ("", {"CANDIDE_MAX_BODY_MB": "-1"}, "not a whole number of at least 1"),
+        ("", {"CANDIDE_LEASE_S": "-1"}, "not a number of at least 0.1"),
+        ("", {"CANDIDE_KV_CACHE": "foo"}, "'foo', not one of auto, f16, q8_0, q4_0"),
+        ("", {"CANDIDE_LOG_LEVEL": "loud"}, "'loud', not one of debug, info, warning, error"),
     ],
 )
 def test_what_has_no_sense_is_refused_with_its_origin(
@@ -85,3 +94,33 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").mkdir()
     with pytest.raises(SettingsError, match="cannot be read"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "hint"),
+    [
+        ("slots = 2\nprot = 1\n", 2, "did you mean 'port'?"),
+        ("max-body-mb = 1", 1, "did you mean 'max_body_mb'?"),
+        ("\n\nzzz = 1", 3, "take it out; the settings are host, port"),
+        ("home = '/x'", 1, "--home or CANDIDE_HOME"),
+    ],
+)
+def test_unknown_name_in_the_file_is_told_with_its_line_and_the_nearest_that_is_one(
+    tmp_path: Path, file: str, line: int, hint: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, None, file)
+    assert f"settings.toml, line {line}" in refused.value.message
+    assert hint in str(refused.value.hint)
+
+
+def test_variable_that_is_no_setting_is_found_with_the_nearest_that_is_one() -> None:
+    environ = {
+        "CANDIDE_PROT": "8",
+        "CANDIDE_PORT": "8",
+        "CANDIDE_DEBUG": "1",
+        "CANDIDE_TEST_CACHE": "/",
+        "X": "",
+    }
+    assert find_unknown_variables(environ) == {"CANDIDE_PROT": "CANDIDE_PORT"}
+    assert find_unknown_variables({"CANDIDE_QWXYZ": "1"}) == {"CANDIDE_QWXYZ": ""}

@@ -15,7 +15,9 @@ from candide.engine.attached import AttachedEngine
 from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
 from candide.engine.generation import Writer
 from candide.engine.routes import Routes
-from candide.errors import CandideError, SettingsError, StoreError
+from candide.engine.supervisor import find_program
+from candide.errors import CandideError, SettingsError, StoreError, WeightsError
+from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
 from candide.models.weights import WeightsFolder
 from candide.scheduler import TurnScheduler
@@ -39,8 +41,8 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
     Without `answers` no model is loaded ahead and no turn is run: enough to read and change what is
     there, and unfinished turns are left to a server that can end them. Raises SetupError. The caller ends it with `await services.close()`.
     """
-    access = _choose_access(settings)
-    _prepare_home(settings)
+    check_settings(settings)
+    prepare_home(settings)
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.open(settings.database, settings.backups_dir, settings.backups)
         stack.push_async_callback(database.close)
@@ -95,7 +97,7 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
             scheduler.start()
         stack.push_async_callback(scheduler.close)
         return Services(
-            access=access,
+            access=_choose_access(settings),
             routes=routes,
             conversations=conversations,
             turns=turns,
@@ -104,6 +106,41 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
             scheduler=scheduler,
             running=stack.pop_all(),
         )
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise SettingsError for what cannot work together or names a program that is not there."""
+    if not is_loopback(settings.host) and not settings.api_key:
+        raise SettingsError(
+            f"listening on {settings.host} lets others in, and there is no key",
+            hint="set CANDIDE_API_KEY, or keep to 127.0.0.1",
+        )
+    for url in settings.engine_urls:
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"engine URL '{url}' does not begin with http:// or https://",
+                hint="write it like http://127.0.0.1:8080/v1",
+            )
+    if uses_embedded(settings) and settings.llama_server:
+        find_program(settings.llama_server)
+
+
+def check_model(settings: Settings) -> None:
+    """Raise SettingsError when the model that is named is no file that could be loaded.
+
+    One that can be fetched need not be there yet.
+    """
+    if not settings.model or not uses_embedded(settings):
+        return
+    folder = WeightsFolder(settings.weights_dir)
+    try:
+        read_header(folder.find(settings.model).path)
+    except WeightsError as error:
+        is_remote = settings.model.startswith(("hf:", "pypi:", "http:", "https:"))
+        if error.code == "not_installed" and (is_remote or folder.catalog.get(settings.model) is not None):
+            return
+        origin = settings.origins.get("model", "default")
+        raise SettingsError(f"setting 'model' from {origin}: {error.message}", hint=error.hint) from error
 
 
 def uses_embedded(settings: Settings) -> bool:
@@ -131,13 +168,6 @@ async def _load_ahead(embedded: EmbeddedEngines, model: str) -> None:
 
 
 def _choose_access(settings: Settings) -> Access:
-    if not is_loopback(settings.host) and not settings.api_key:
-        raise SettingsError(
-            f"listening on {settings.host} lets others in, and there is no key",
-            hint="set CANDIDE_API_KEY, or keep to 127.0.0.1",
-        )
-    if not 0 <= settings.port <= 65535:
-        raise SettingsError(f"port {settings.port} does not exist", hint="choose one from 1 to 65535")
     return Access(
         api_key=settings.api_key,
         allowed_hosts=frozenset(settings.allowed_hosts),
@@ -145,7 +175,7 @@ def _choose_access(settings: Settings) -> Access:
     )
 
 
-def _prepare_home(settings: Settings) -> None:
+def prepare_home(settings: Settings) -> None:
     try:
         for folder in (settings.home, settings.logs_dir, settings.run_dir, settings.weights_dir):
             folder.mkdir(parents=True, exist_ok=True)
@@ -173,8 +203,6 @@ def _embedded_options(settings: Settings) -> EmbeddedOptions:
 def _attached_engines(settings: Settings) -> list[AttachedEngine]:
     engines: list[AttachedEngine] = []
     for index, url in enumerate(settings.engine_urls):
-        if not url.startswith(("http://", "https://")):
-            raise SettingsError(f"engine URL '{url}' does not begin with http:// or https://")
         base = url.rstrip("/")
         # OpenAI's clients want the /v1 in their base URL, people leave it out as often.
         if base.count("/") == 2:

@@ -16,7 +16,7 @@
     └── SetupError                    who runs Candide can mend it (exit code 1)
         ├── WeightsError              a model file is missing, damaged or cannot be fetched
         ├── StoreError                the database is locked, corrupt, read-only or full
-        └── SettingsError             a setting has no sense
+        └── SettingsError             a setting has no sense (exit code 2)
 
 Bugs of our own stay plain exceptions; the server logs them under an id that the user can quote.
 This module imports nothing of Candide.

@@ -112,13 +112,34 @@ def test_input_that_is_not_text_is_refused(candide: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("CANDIDE_PORT", "many"), ("CANDIDE_ENGINE_URLS", "ftp://nowhere")]
+    ("variable", "value"),
+    [("CANDIDE_PORT", "many"), ("CANDIDE_PORT", "99999"), ("CANDIDE_ENGINE_URLS", "ftp://nowhere")],
 )
-def test_setting_without_sense_ends_with_1_and_names_it(candide: Any, variable: str, value: str) -> None:
+def test_setting_without_sense_ends_with_2_and_names_it(candide: Any, variable: str, value: str) -> None:
     done = candide.run("ask", "Hello", **{variable: value})
-    assert done.code == 1
+    assert done.code == 2
     assert value in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--model", "/dev/null"), ("--llama-server", "/nope"), ("--kv-cache", "foo"), ("--port", "70000")],
+)
+def test_server_does_not_begin_with_a_setting_that_leaves_it_without_an_answer(
+    candide: Any, flag: str, value: str
+) -> None:
+    done = candide.run("serve", flag, value, CANDIDE_ENGINE_URLS="")
+    assert done.code == 2
+    assert value in done.err
+    assert "please report" not in done.err
+    assert not (candide.home / "candide.db").exists()
+
+
+def test_variable_that_is_no_setting_is_warned_of_once(candide: Any) -> None:
+    done = candide.run("ask", "Hello", CANDIDE_PROT="8")
+    assert (done.code, done.out) == (0, "You said: Hello\n")
+    assert done.err == "warning: CANDIDE_PROT is no setting; did you mean CANDIDE_PORT?\n"
 
 
 @pytest.mark.slow
@@ -129,6 +150,35 @@ def test_engine_failure_ends_with_1_and_keeps_the_question(candide: Any) -> None
     assert "error:" in done.err
     shown = candide.run("conversations", "show", "last", "--json").json()
     assert shown["messages"][0]["text"] == "unwell"
+
+
+def test_model_that_is_not_there_leaves_nothing_behind(candide: Any) -> None:
+    candide.serve()
+    kept = candide.run("ask", "Hello", "--json").json()["conversation_id"]
+    for more in ([], ["-c", "last", "--system", "Be brief."]):
+        done = candide.run("ask", "-m", "scriptde", *more, "Hello")
+        assert done.code == 2
+        assert "hint: did you mean scripted?" in done.err
+    assert [c["id"] for c in candide.run("conversations", "list", "--json").json()] == [kept]
+    shown = candide.run("conversations", "show", kept, "--json").json()
+    assert (len(shown["messages"]), shown["system_prompt"]) == (2, None)
+
+
+def test_model_file_that_is_not_there_or_not_served_is_said_so(candide: Any, tmp_path: Path) -> None:
+    for command in ("ask", "bench"):
+        done = candide.run(command, "-m", "/nowhere/none.gguf", *(["Hello"] if command == "ask" else []))
+        assert done.code == 2
+        assert "model file '/nowhere/none.gguf' not found" in done.err
+    path = tmp_path / "other.gguf"
+    path.write_bytes(b"GGUF")
+    server = candide.serve()
+    done = candide.run("ask", "-m", str(path), "Hello")
+    assert done.code == 2
+    assert f"the running server, {server.url}, does not serve '{path}'" in done.err
+    assert f"hint: start it with it: candide serve --model '{path}'; or stop it" in done.err
+    done = candide.run("ask", "-m", "none.gguf", "Hello")
+    assert (done.code, "model file 'none.gguf' not found" in done.err) == (2, True)
+    assert candide.run("ask", "-m", "scripted.gguf", "Hello").out == "You said: Hello\n"
 
 
 def test_debug_shows_where_an_error_came_from(candide: Any) -> None:
@@ -212,6 +262,9 @@ def test_conversations_are_listed_found_renamed_deleted_and_restored(candide: An
     listed = candide.run("conversations", "list").out.splitlines()
     assert len(listed) == 2
     assert any(line.split("\t")[:2] == [number, "Voyage"] for line in listed)
+    for empty in ("", "  "):
+        refused = candide.run("conversations", "rename", number, empty)
+        assert (refused.code, "title is empty" in refused.err) == (2, True)
     assert number in candide.run("conversations", "search", "eldorado").out
     assert candide.run("conversations", "show", "Voyage").out.startswith("# Voyage\n\n## You")
     refused = candide.run("conversations", "delete", "Voyage")
@@ -326,7 +379,7 @@ def test_home_that_is_a_file_is_said_so(candide: Any) -> None:
     candide.home.write_text("")
     for arguments in (["ask", "Hello"], ["conversations", "list"]):
         done = candide.run(*arguments)
-        assert done.code == 1
+        assert done.code == 2
         assert str(candide.home) in done.err
         assert "Traceback" not in done.err
 
@@ -357,7 +410,7 @@ def test_scripted_engine_says_what_is_wrong_in_its_script(candide: Any, tmp_path
     script = tmp_path / "script.json"
     script.write_text('{"replys": []}')
     done = candide.run("engine", "scripted", "--script", str(script))
-    assert done.code == 1
+    assert done.code == 2
     assert "replys" in done.err
 
 

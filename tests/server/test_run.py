@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from candide.compose import compose
+from candide.compose import check_model, compose
 from candide.errors import CandideError, SettingsError, SetupError, StoreError
 from candide.server.run import serve
 from candide.settings import load_settings
@@ -37,17 +37,33 @@ def test_a_host_that_lets_others_in_needs_a_key(tmp_path: Path, host: str) -> No
     assert refused.value.hint
 
 
-def test_a_log_level_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="log_level"):
-        serve(settings(tmp_path, port=0, log_level="loud"))
-
-
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x"])
 async def test_an_engine_url_that_is_none_is_named_and_what_was_opened_is_closed(
     tmp_path: Path, url: str
 ) -> None:
     with pytest.raises(SettingsError, match="engine URL"):
         await compose(settings(tmp_path, engine_urls=url))
+
+
+async def test_a_llama_server_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="llama_server '/nope'"):
+        await compose(settings(tmp_path, engine_urls="", llama_server="/nope"))
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["README.md", "missing.gguf"])
+def test_a_model_file_that_cannot_be_loaded_is_named_with_where_it_was_named(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "README.md").write_text("# No weights")
+    with pytest.raises(SettingsError, match=f"'model' from flag: .*{name}"):
+        check_model(settings(tmp_path, engine_urls="", model=str(tmp_path / name)))
+
+
+def test_a_model_that_can_be_fetched_or_is_an_attached_engine_s_need_not_be_there(tmp_path: Path) -> None:
+    check_model(settings(tmp_path, engine_urls="", model="smollm2-135m"))
+    check_model(settings(tmp_path, engine_urls="", model="hf:owner/repository/file.gguf"))
+    check_model(settings(tmp_path, model="theirs", embedded="no"))
 
 
 async def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -21,9 +21,15 @@ class Invocation:
     home: Path | None = None
 
     def settings(self, **flags: Any) -> Settings:
-        """The settings under these flags; raises SettingsError for one without sense."""
-        from candide.settings import load_settings
+        """The settings under these flags; raises SettingsError for one without sense.
 
+        A variable that looks like a setting and is none is warned of: it may be another program's.
+        """
+        from candide.cli.output import print_note
+        from candide.settings import find_unknown_variables, load_settings
+
+        for variable, nearest in find_unknown_variables().items():
+            print_note(f"warning: {variable} is no setting{f'; did you mean {nearest}?' if nearest else ''}")
         return load_settings({"home": self.home, **flags})
 
 

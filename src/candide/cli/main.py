@@ -96,7 +96,7 @@ def chat(
         print_note(f"candide {__version__} · /help for commands")
         from candide.cli.chat import chat as hold_chat
 
-        settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
+        settings = _serving(invocation(ctx).settings(engine_urls=engine_url or None), model)
         run(hold_chat(settings, new=new, reference=conversation, model=model, alone=bool(engine_url)))
 
 
@@ -120,7 +120,7 @@ def ask(
     from candide.cli.ask import read_question
     from candide.cli.keyboard import typed_ahead
 
-    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
+    settings = _serving(invocation(ctx).settings(engine_urls=engine_url or None), model)
     whole = read_question(question or [])
     with typed_ahead():
         code = run(
@@ -142,9 +142,14 @@ def ask(
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
     """Serve Candide's API under /api and OpenAI's under /v1."""
     from candide.cli.weights import prepare_weights
+    from candide.compose import check_model, check_settings
     from candide.server.run import serve as serve_forever
 
-    serve_forever(run(prepare_weights(invocation(ctx).settings(**flags))))
+    settings = invocation(ctx).settings(**flags)
+    # Before a model is fetched: what is wrong is said at once.
+    check_settings(settings)
+    check_model(settings)
+    serve_forever(run(prepare_weights(settings)))
 
 
 @app.command()
@@ -209,12 +214,13 @@ def bench(
 ) -> None:
     """Measure the engine, asked directly and through Candide."""
     from candide.cli.bench import measure
+    from candide.cli.client import model_name
 
-    settings, model = _choose_model(invocation(ctx).settings(engine_urls=engine_url or None), model)
+    settings = _serving(invocation(ctx).settings(engine_urls=engine_url or None), model)
     run(
         measure(
             settings,
-            model=model,
+            model=None if model is None else model_name(model),
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             runs=runs,
@@ -223,21 +229,25 @@ def bench(
     )
 
 
-def _choose_model(settings: Settings, model: str | None) -> tuple[Settings, str | None]:
-    """Settings under which a server of one's own serves the model asked for, and the model's name there."""
+def _serving(settings: Settings, model: str | None) -> Settings:
+    """Settings under which a server of one's own serves the model asked for. Raises NotFound."""
     if model is None:
-        return settings, None
-    name = Path(model).stem.lower() if model.endswith(".gguf") else model
+        return settings
+    # A bare name may be that of a model that is installed, or served, under it.
+    if model.endswith(".gguf") and Path(model).name != model and not Path(model).expanduser().is_file():
+        from candide.cli.client import missing_file
+
+        raise missing_file(model)
     if settings.engine_urls:
-        return settings, name
+        return settings
     import dataclasses
 
-    return dataclasses.replace(settings, model=model), name
+    return dataclasses.replace(settings, model=model)
 
 
 def main() -> None:
     """Run the command; every error ends here, as a message and an exit code."""
-    from candide.errors import CallerError, CandideError
+    from candide.errors import CallerError, CandideError, SettingsError
 
     try:
         app(prog_name="candide")
@@ -247,7 +257,8 @@ def main() -> None:
         from candide.cli.output import print_error
 
         print_error(error)
-        sys.exit(2 if isinstance(error, CallerError) else 1)
+        # A wrong setting is the mistake of who typed the command, and no server's to answer for.
+        sys.exit(2 if isinstance(error, CallerError | SettingsError) else 1)
     except Exception as error:
         if debugging():
             raise

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvicorn
 
-from candide.errors import SettingsError, SetupError
+from candide.errors import SetupError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 GRACE_S = 5
 """How long open connections may take at the end; turns go on at the next start anyway."""
-
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Server(uvicorn.Server):
@@ -58,10 +55,6 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises SetupError when it cannot begin."""
-    if settings.log_level.lower() not in LOG_LEVELS:
-        raise SettingsError(
-            f"log_level '{settings.log_level}' does not exist", hint=f"take one of {', '.join(LOG_LEVELS)}"
-        )
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,
