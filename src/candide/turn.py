@@ -51,6 +51,7 @@ async def run_turn(
     """
     started = clock()
     first_token: float | None = None
+    resumed = bool(earlier)
     partial = "".join(event.text for event in earlier if isinstance(event, TextDelta))
 
     # 1. Say who answers.
@@ -94,7 +95,8 @@ async def run_turn(
         finish_reason=completion.finish_reason,
         usage=completion.usage,
         timings={
-            "first_token_ms": round(1000 * ((first_token or clock()) - started), 1),
+            # Of a turn that was taken over, nobody here knows when its reader saw the first word.
+            "first_token_ms": None if resumed else round(1000 * ((first_token or clock()) - started), 1),
             "total_ms": round(1000 * total_s, 1),
             "tokens_per_second": round(tokens / writing_s, 1) if tokens and writing_s > 0 else None,
         },

@@ -139,6 +139,35 @@ async def test_a_list_is_renewed_beside_requests_and_once_for_all(
     await routes.close()
 
 
+async def test_a_model_that_is_new_is_found_at_once(
+    start_engine: EngineStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("candide.engine.routes.UNKNOWN_FRESH_S", 0.0)
+    engine = await start_engine(models=["a"])
+    routes = routes_to(engine)
+    with pytest.raises(NotFound):
+        await routes.resolve("new")
+    engine.script.models.append("new")
+    assert (await routes.resolve("new")).name == "new"
+    await routes.close()
+
+
+async def test_an_engine_that_cannot_be_reached_is_told_once(
+    start_engine: EngineStarter, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await start_engine()
+    await engine.stop()
+    routes = routes_to(engine)
+    for _ in range(3):
+        assert await routes.models() == []
+    assert routes.unreachable == ["e0"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    await engine.start(port=engine.port)
+    await routes.models()
+    assert routes.unreachable == []
+    await routes.close()
+
+
 async def test_one_who_gives_up_does_not_end_the_listing_that_others_wait_for(
     start_engine: EngineStarter,
 ) -> None:

@@ -289,3 +289,29 @@ async def test_clients_that_hang_up_and_come_back_miss_and_repeat_nothing(
     chat = (await here.call("GET", f"/api/conversations/{turn['conversation_id']}")).json
     text = "".join(json.loads(line[6:])["text"] for line in streams[0].decode().split("\n") if line.startswith('data: {"kind":"TextDelta"'))  # fmt: skip
     assert text == chat["messages"][-1]["text"] == "".join(f"w{n} " for n in range(1, 401))
+
+
+async def test_a_model_that_does_not_exist_is_refused_and_nothing_kept(here: Here) -> None:
+    reply = await here.call("POST", "/api/conversations", {"model": "nope"})
+    assert (reply.status, reply.error["code"]) == (404, "model_not_found")
+    assert (await here.call("GET", "/api/conversations")).json["data"] == []
+    chat = await make(here)
+    reply = await here.call("POST", f"/api/conversations/{chat}/turns", {"text": "Hi", "model": "nope"})
+    assert (reply.status, reply.error["param"]) == (404, "model")
+    assert (await here.call("PATCH", f"/api/conversations/{chat}", {"model": "nope"})).status == 404
+    seen = (await here.call("GET", f"/api/conversations/{chat}")).json
+    assert (seen["messages"], seen["model"]) == ([], None)
+
+
+async def test_a_turn_that_has_ended_names_the_model_that_answered(here: Here) -> None:
+    turn = (await here.ask("Hi"))["id"]
+    await here.events(turn)
+    assert (await here.call("GET", f"/api/turns/{turn}")).json["model"] == "scripted"
+
+
+async def test_the_first_page_says_what_to_do_and_fetches_nothing_from_elsewhere(here: Here) -> None:
+    for path in ("/", "/docs"):
+        reply = await here.call("GET", path)
+        assert reply.status == 200
+        assert b"://" not in reply.body.replace(here.url.encode(), b"").replace(b"window.location", b"")
+    assert (await here.call("HEAD", "/health")).status == 200

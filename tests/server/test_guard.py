@@ -73,6 +73,7 @@ async def test_a_simple_form_of_another_site_makes_nothing(here: Here) -> None:
             "POST", "/api/conversations", data=b'{"title": "x"}', headers={"Content-Type": kind}
         )
         assert reply.status == 400
+        assert "Content-Type: application/json" in reply.error["hint"]
     assert (await here.call("GET", "/api/conversations")).json["data"] == []
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,6 +19,10 @@ from candide.domain.engines import ChatStream, Engine, Model, Route
 from candide.errors import CandideError, EngineError, EngineOverloaded, EngineUnavailable, NotFound
 
 LISTING_FRESH_S = 10.0
+UNKNOWN_FRESH_S = 1.0
+"""The same when a name is wanted that no list has: it may be new."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,9 +39,17 @@ class Routes:
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._unreachable: set[str] = set()
 
-    async def models(self) -> list[Model]:
-        """Every model, in the order of the engines; an engine that cannot be asked keeps its last list."""
-        if listings := self._renew_lists():
+    @property
+    def unreachable(self) -> list[str]:
+        """The engines that could not be asked for their models the last time."""
+        return sorted(self._unreachable)
+
+    async def models(self, fresh_s: float | None = None) -> list[Model]:
+        """Every model, in the order of the engines; an engine that cannot be asked keeps its last list.
+
+        No list is older than `fresh_s`, or than `LISTING_FRESH_S`.
+        """
+        if listings := self._renew_lists(fresh_s):
             # Others may wait for them too: one who is cancelled must not end them.
             done, _ = await asyncio.wait(listings)
             for listing in done:
@@ -53,7 +67,7 @@ class Routes:
         self._renew_lists()
         if found := _find(self._known_models(), wanted):
             return found
-        models = await self.models()
+        models = await self.models(UNKNOWN_FRESH_S)
         if found := _find(models, wanted):
             return found
         if unknown := sorted(self._unreachable - self._listed.keys()):
@@ -111,12 +125,12 @@ class Routes:
             Model(name=name, routes=tuple(found), created_at=self._since) for name, found in routes.items()
         ]
 
-    def _renew_lists(self) -> list[asyncio.Task[None]]:
+    def _renew_lists(self, fresh_s: float | None = None) -> list[asyncio.Task[None]]:
         """Ask the engines whose lists are old, each of them once at a time; the tasks that do it."""
-        now = time.monotonic()
+        oldest = time.monotonic() - (LISTING_FRESH_S if fresh_s is None else fresh_s)
         for engine in self.engines:
-            at, _ = self._listed.get(engine.name, (-LISTING_FRESH_S, []))
-            if now - at >= LISTING_FRESH_S and engine.name not in self._listing:
+            at, _ = self._listed.get(engine.name, (-math.inf, []))
+            if at <= oldest and engine.name not in self._listing:
                 listing = self._listing[engine.name] = asyncio.create_task(self._ask_for_list(engine))
                 listing.add_done_callback(lambda _, name=engine.name: self._listing.pop(name, None))
         return list(self._listing.values())
@@ -124,7 +138,9 @@ class Routes:
     async def _ask_for_list(self, engine: Engine) -> None:
         try:
             names = await engine.models()
-        except CandideError:
+        except CandideError as error:
+            if engine.name not in self._unreachable:
+                log.warning("%s", error.message)
             self._unreachable.add(engine.name)
             # An engine that was never reached is asked again at the next request, a known one in a while.
             _, names = self._listed.get(engine.name, (0.0, []))

@@ -57,7 +57,13 @@ def clean_title(written: str, question: str) -> str:
     title = lines[0] if lines else ""
     title = re.sub(r"^[\s#*_>-]*(titles?|titre|título|titel)\s*:\s*", "", title, flags=re.IGNORECASE)
     title = title.strip().strip("\"'*_`#«»“”„ \t").rstrip(".").strip()
-    if not title or len(title) > 2 * TITLE_CHARS:
+    instructions = (TITLE_INSTRUCTION, *_IN_LANGUAGE.values())
+    # A very small model may say again what it was told.
+    if (
+        not title
+        or len(title) > 2 * TITLE_CHARS
+        or any(title.lower() in told.lower() for told in instructions)
+    ):
         title = " ".join(question.split())
     if len(title) > TITLE_CHARS:
         title = title[: TITLE_CHARS - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, cast
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from candide.domain.messages import Conversation, Message
 from candide.domain.turns import Turn
-from candide.errors import BadRequest
+from candide.errors import BadRequest, EngineUnavailable
 from candide.server.services import Services
 from candide.server.sse import EventStream
 from candide.store.turns import UNSET
@@ -153,6 +154,7 @@ def build_router(services: Services) -> APIRouter:
     @router.post("/conversations", status_code=201, tags=["conversations"], summary="Make a conversation")
     async def create_conversation(body: NewConversation | None = None) -> Created:  # pyright: ignore[reportUnusedFunction]
         body = body or NewConversation()
+        await _check_model(services, body.model)
         made = await conversations.create(
             title=body.title, model=body.model, system_prompt=body.system_prompt
         )
@@ -185,6 +187,7 @@ def build_router(services: Services) -> APIRouter:
         changes = body.model_dump(exclude_unset=True)
         if changes.get("title", "") is None:
             raise BadRequest("title: a title is text; an empty one lets the model write it", param="title")
+        await _check_model(services, body.model)
         return _summary(await conversations.update(conversation_id, changes))
 
     @router.delete("/conversations/{conversation_id}", status_code=204, tags=["conversations"], summary="Delete; restore undoes it")  # fmt: skip
@@ -212,6 +215,7 @@ def build_router(services: Services) -> APIRouter:
                 _check_value(value)
             except ValueError as error:
                 raise BadRequest(f"params.{name}: {error}", param=f"params.{name}") from None
+        await _check_model(services, body.model)
         lease = services.scheduler.make_lease()
         turn = await turns.accept(
             conversation_id,
@@ -271,6 +275,16 @@ def build_router(services: Services) -> APIRouter:
         )
 
     return router
+
+
+async def _check_model(services: Services, name: str | None) -> None:
+    """Refuse a model that does not exist, before anything is kept of the request; raises NotFound.
+
+    While an engine that might have it cannot be asked, the question is accepted all the same.
+    """
+    if name:
+        with contextlib.suppress(EngineUnavailable):
+            await services.routes.resolve(name)
 
 
 async def _join(services: Services, turn_id: str, after: int) -> AsyncGenerator[bytes, None]:

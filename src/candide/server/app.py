@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi_offline import FastAPIOffline
 
 from candide import __version__
 from candide.server.api import build_router as build_api
@@ -14,10 +15,21 @@ from candide.server.openai.errors import ErrorReply
 from candide.server.services import Services
 from candide.server.transfer import build_router as build_transfer
 
+WELCOME = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Candide</title>
+<body style="font: 1.1em/1.6 system-ui; max-width: 34em; margin: 4em auto; padding: 0 1em">
+<h1>Candide is running</h1>
+<p>Chat in a terminal: <code>candide</code></p>
+<p>OpenAI clients: the base URL is this address with <code>/v1</code></p>
+<p><a href="/docs">Every path of the server</a></p>
+</body></html>
+"""
+
 
 def create_app(services: Services) -> FastAPI:
     """The application over the given services; it neither starts nor closes them."""
-    app = FastAPI(
+    # Not FastAPI's own page, which has browsers fetch its scripts from others' servers.
+    app = FastAPIOffline(
         title="Candide",
         version=__version__,
         description="Conversations and durable turns under /api; the OpenAI API under /v1.",
@@ -30,16 +42,23 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(build_transfer(services))
     app.include_router(build_openai(services))
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["state"], summary="200 once requests are accepted")
     async def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         return {"status": "ok", "version": __version__}
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", tags=["state"], summary="200 once a model can answer", responses={503: {}})
     async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         is_ready = await services.routes.ready()
+        status = {"status": "ready" if is_ready else "loading"}
         return JSONResponse(
-            {"status": "ready" if is_ready else "loading"}, status_code=200 if is_ready else 503
+            {**status, "unreachable": services.routes.unreachable}, status_code=200 if is_ready else 503
         )
+
+    @app.get("/", include_in_schema=False)
+    async def welcome() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        return HTMLResponse(WELCOME)
 
     app.add_middleware(Guard, access=services.access)
     return app

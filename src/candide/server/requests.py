@@ -44,6 +44,10 @@ def explain_validation(errors: Sequence[Any], body: Any) -> BadRequest:
 
     Of a union's members, the one that the caller meant is the one that got furthest.
     """
+    if isinstance(body, bytes):
+        return BadRequest(
+            "the body is not said to be JSON", hint="send it with the header Content-Type: application/json"
+        )
     found = [(_locate(error, body), error) for error in errors]
     path, error = max(found, key=lambda pair: (len(pair[0]), [p for p in pair[0] if isinstance(p, int)]))
     param = _spell(path) or None

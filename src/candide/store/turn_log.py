@@ -334,6 +334,7 @@ _END_TURN = (
         state=sa.bindparam("turn_state"),
         error=sa.bindparam("turn_error"),
         finished_at=sa.bindparam("now"),
+        model=sa.func.coalesce(sa.bindparam("answer_model", type_=sa.Text()), turns.c.model),
         owner=sa.null(),
         lease_until=sa.null(),
     )
