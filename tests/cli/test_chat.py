@@ -231,6 +231,16 @@ def test_model_and_help_are_commands(terminal: Open) -> None:
     assert chat.wait() == 0
 
 
+def test_retry_with_a_model_that_is_not_there_stores_nothing(terminal: Open, candide: Any) -> None:
+    candide.run("ask", "Hello")
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("/retry nope")
+    chat.wait_for(r"^error: no model 'nope'")
+    assert [m["text"] for m in messages(candide)] == ["Hello", "You said: Hello"]
+    assert terminal("chat", "-m", "nope").wait() == 2
+
+
 def test_commands_are_completed(terminal: Open) -> None:
     chat = terminal()
     chat.wait_for_prompt()

@@ -175,7 +175,7 @@ def test_model_file_that_is_not_there_or_not_served_is_said_so(candide: Any, tmp
     done = candide.run("ask", "-m", str(path), "Hello")
     assert done.code == 2
     assert f"the running server, {server.url}, does not serve '{path}'" in done.err
-    assert f"hint: start it with it: candide serve --model '{path}'; or stop it" in done.err
+    assert f"hint: start it with --model '{path}', or stop it" in done.err
     done = candide.run("ask", "-m", "none.gguf", "Hello")
     assert (done.code, "model file 'none.gguf' not found" in done.err) == (2, True)
     assert candide.run("ask", "-m", "scripted.gguf", "Hello").out == "You said: Hello\n"

@@ -53,8 +53,13 @@ async def ask(
     as_json: bool,
     alone: bool,
 ) -> int:
-    """Ask, show the answer, and return the exit code: 130 after Ctrl-C. Raises CandideError."""
+    """Ask, show the answer, and return the exit code: 130 after Ctrl-C. Raises CandideError.
+
+    `model` is a name, or a file that the server serves.
+    """
     async with connect(settings, alone=alone, needs_model=True) as client:
+        if model is not None:
+            model = await client.find_model(model)
         conversation_id = await _choose_conversation(client, question, reference, model=model, system=system)
         fields: dict[str, Any] = {"text": question} | ({"model": model} if model else {})
         turn = await client.begin_turn(conversation_id, **fields)

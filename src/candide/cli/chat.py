@@ -27,7 +27,7 @@ from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
 from candide.cli.markdown import MarkdownStream, dim
 from candide.cli.output import ago, plain_text, print_error, print_note
-from candide.errors import BadRequest, CallerError, CandideError, NotFound
+from candide.errors import BadRequest, CallerError, CandideError
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -76,6 +76,8 @@ class Chat:
         )
 
     async def run(self, *, new: bool, reference: str | None) -> None:
+        if self._model is not None:
+            self._model = await self._client.find_model(self._model)
         await self._refresh_completions()
         print_note(f"{self._model or self._default_model()} answers; /model shows the others")
         if reference is not None:
@@ -151,19 +153,13 @@ class Chat:
         )
 
     async def _choose_model(self, name: str) -> None:
-        models = await self._client.models()
-        current = self._model or (self._conversation.model if self._conversation else None)
         if not name:
-            for model in models:
+            current = self._model or (self._conversation.model if self._conversation else None)
+            for model in await self._client.models():
                 chosen = model.name == current if current else model.default
                 self._console.print(f"  {'*' if chosen else ' '} {model.name}", markup=False)
             return
-        if name not in {model.name for model in models}:
-            near = difflib.get_close_matches(name, [model.name for model in models], n=1)
-            raise NotFound(
-                f"no model '{name}'", hint=f"did you mean {near[0]}?" if near else "/model lists them"
-            )
-        self._model = name
+        self._model = name = await self._client.find_model(name)
         if self._conversation is not None:
             await self._client.change_conversation(self._conversation.id, model=name)
         print_note(f"{name} answers from here on")
@@ -189,6 +185,8 @@ class Chat:
 
     async def _retry(self, model: str | None) -> None:
         question = self._questions()[-1]
+        if model is not None:
+            model = await self._client.find_model(model)
         await self._turn(user_message_id=question.id, **self._chosen_model(model))
 
     async def _edit(self, number: str) -> None:

@@ -8,8 +8,10 @@ network failed or the server was started again.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiohttp
@@ -128,6 +130,11 @@ class Locator(Protocol):
     @property
     def address(self) -> Address: ...
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the server lives in this process, and ends with it."""
+        ...
+
     async def recover(self) -> None:
         """Return once a server answers; raises EngineUnavailable when none can be had."""
         ...
@@ -145,6 +152,11 @@ class Client:
     @property
     def url(self) -> str:
         return self._locator.address.url
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the server lives in this process, and ends with it."""
+        return self._locator.is_own
 
     async def close(self) -> None:
         await self._session.close()
@@ -273,6 +285,36 @@ class Client:
     async def models(self) -> list[ModelView]:
         return (await self._call("GET", "/api/models", _Models)).data
 
+    async def find_model(self, reference: str) -> str:
+        """The name under which the server serves a model, given by that name or by its file.
+
+        Ask before anything is stored: what names a model that is not there must leave nothing behind.
+        Raises NotFound.
+        """
+        name = model_name(reference)
+        names = [model.name for model in await self.models()]
+        if name in names:
+            return name
+        if name != reference:
+            raise self._file_not_served(reference)
+        near = difflib.get_close_matches(name, names, n=1)
+        raise NotFound(
+            f"no model '{name}'",
+            hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:5]) or 'none'}",
+            code="model_not_found",
+        )
+
+    def _file_not_served(self, path: str) -> NotFound:
+        if not Path(path).expanduser().is_file():
+            return missing_file(path)
+        if self.is_own:
+            message = f"the engines that are attached do not serve '{path}'"
+            hint = f"to answer with it: candide serve --model '{path}'"
+        else:
+            message = f"the running server, {self.url}, does not serve '{path}'"
+            hint = f"start it with --model '{path}', or stop it: this command then serves the file itself"
+        return NotFound(message, hint=hint, code="model_not_found")
+
     async def is_ready(self) -> bool:
         """Whether a model can answer now."""
         try:
@@ -334,6 +376,17 @@ class Client:
                     raise EngineUnavailable(f"{self.url} does not answer: {error}") from error
                 await self._locator.recover()
         raise AssertionError("unreachable")
+
+
+def model_name(reference: str) -> str:
+    """What a server calls a model that was given by name or as a file."""
+    return Path(reference).stem.lower() if reference.endswith(".gguf") else reference
+
+
+def missing_file(path: str) -> NotFound:
+    return NotFound(
+        f"model file '{path}' not found", hint="check the path; candide models list shows what is installed"
+    )
 
 
 def _error_from(status: int, content: bytes, headers: Mapping[str, str]) -> CandideError:

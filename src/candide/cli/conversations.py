@@ -129,6 +129,11 @@ def rename(
     title: Annotated[str, typer.Argument(help="The new title.")],
 ) -> None:
     """Give a conversation another title."""
+    from candide.errors import BadRequest
+
+    title = title.strip()
+    if not title:
+        raise BadRequest("the new title is empty")
     run(_rename(invocation(ctx).settings(), conversation, title))
 
 
