@@ -214,6 +214,10 @@ def test_a_response_in_the_background_is_a_durable_turn(serve: Callable[..., Any
     assert asked == [("system", "Be brief"), ("user", "earlier"), ("assistant", "one two three"), ("user", "now")]  # fmt: skip
     client.responses.create(model="scripted", input="later", previous_response_id=made.id)
     assert place.engine.requests[-1]["messages"][-2]["content"] == "one two three"
+    # It is the caller's, and stands neither in the list of conversations nor among what is found.
+    conversations = place.services.conversations
+    assert place.run(conversations.list(limit=10)) == []
+    assert place.run(conversations.search("now", 10)) == []
 
 
 def test_events_of_a_response_in_the_background_can_be_read_again(serve: Callable[..., Any]) -> None:

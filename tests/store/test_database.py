@@ -281,7 +281,7 @@ async def test_a_write_that_raises_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         async with store.database.write() as connection:
             await connection.execute(
-                sa.text("INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL)")
+                sa.text("INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)")
             )
             raise RuntimeError
     assert await store.conversations.list(limit=10) == []
@@ -298,7 +298,7 @@ async def test_a_write_that_is_cancelled_leaves_nothing_and_the_next_one_works(
             async with store.database.write(durable=durable) as connection:
                 await connection.execute(
                     sa.text(
-                        "INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL)"
+                        "INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)"
                     )
                 )
                 inside.set()

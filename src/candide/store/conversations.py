@@ -64,7 +64,9 @@ class ConversationStore:
 
     async def list(self, *, limit: int, before: str | None = None) -> list[Conversation]:
         """The conversations, last used first; `before` is the id of the last one of the page before."""
-        query = sa.select(conversations).where(conversations.c.deleted_at.is_(None))
+        query = sa.select(conversations).where(
+            conversations.c.deleted_at.is_(None), conversations.c.hidden.is_(False)
+        )
         async with self._database.read() as connection:
             if before is not None:
                 # It may have been deleted since; its place in the list stays.
@@ -129,11 +131,17 @@ class ConversationStore:
             rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
             return conversation, [_message(row) for row in rows.mappings()]
 
-    async def add_all(self, conversation: Conversation, tree: Sequence[Message]) -> None:
-        """Add a whole conversation at once, as an import does. Raises Conflict when an id is taken."""
+    async def add_all(
+        self, conversation: Conversation, tree: Sequence[Message], *, hidden: bool = False
+    ) -> None:
+        """Add a whole conversation at once, as an import does. Raises Conflict when an id is taken.
+
+        One that is `hidden` stands in no list and is not searched.
+        """
         try:
             async with self._database.write() as connection:
-                await connection.execute(_ADD, msgspec.structs.asdict(conversation))
+                row = {**msgspec.structs.asdict(conversation), "hidden": hidden}
+                await connection.execute(_ADD, row)
                 await insert_messages(connection, tree)
         except IntegrityError:
             raise Conflict(
@@ -183,7 +191,9 @@ def _no_conversation(conversation_id: str) -> NotFound:
 
 
 def _conversation(row: sa.RowMapping) -> Conversation:
-    return Conversation(**{name: value for name, value in row.items() if name != "deleted_at"})
+    return Conversation(
+        **{name: value for name, value in row.items() if name in Conversation.__struct_fields__}
+    )
 
 
 def _message(row: sa.RowMapping) -> Message:

@@ -5,7 +5,20 @@ Times are seconds since 1970, UTC. Ids sort by the time of their making, so an i
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 
 metadata = MetaData()
 
@@ -20,6 +33,8 @@ conversations = Table(
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("deleted_at", Float),
+    # Those of responses in the background: their callers know them by the response.
+    Column("hidden", Boolean, nullable=False, default=False, server_default=false()),
     Index("conversations_by_time", "updated_at"),
 )
 

@@ -78,7 +78,7 @@ _ADD_VECTORS = sa.text(
 _FIND = """
     SELECT message_id FROM message_words
     JOIN messages ON messages.id = message_id JOIN conversations ON conversations.id = conversation_id
-    WHERE {matches} AND deleted_at IS NULL ORDER BY {rank}, message_id DESC LIMIT :limit
+    WHERE {matches} AND deleted_at IS NULL AND NOT hidden ORDER BY {rank}, message_id DESC LIMIT :limit
 """
 _TSQUERY = "CAST(CAST(:query AS text) AS tsquery)"
 _FIND_WORDS = sa.text(_FIND.format(matches="message_words MATCH :query", rank="rank"))

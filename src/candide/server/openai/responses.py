@@ -325,7 +325,7 @@ async def submit_turn(services: ResponseServices, writing: Writing, body: Respon
                         role=message["role"], text=_text(message), created_at=now)
             )  # fmt: skip
     conversation.current_leaf_id = tree[-1].id if tree else None
-    await services.conversations.add_all(conversation, tree)
+    await services.conversations.add_all(conversation, tree, hidden=True)
     params = {name: value for name, value in writing.asked.items() if name != "messages"}
     parts: list[dict[str, Any]] = question["content"] if isinstance(question["content"], list) else []
     turn = await services.turns.accept(
