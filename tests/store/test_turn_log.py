@@ -442,3 +442,25 @@ async def test_a_turn_opened_twice_in_one_process_ends_for_both(store: Store) ->
     async with asyncio.timeout(10):
         await asyncio.gather(*(store.log.end(live, FINISHED) for live in (first, second)))
     assert sorted([first.lost, second.lost]) == [False, True]
+
+
+async def test_followers_are_let_go_before_the_process_ends(store: Store) -> None:
+    here, elsewhere = await store.ask(), await store.ask()
+    live, _ = await store.log.open_turn(here.id)
+    store.log.append(live, STARTED)
+    seen: dict[str, int] = {}
+
+    async def follow(turn_id: str) -> None:
+        seen[turn_id] = 0
+        async for frames in store.log.follow(turn_id, 0):
+            seen[turn_id] += len(frames)
+
+    # One follows what this process runs, the other what nobody runs yet.
+    following = [asyncio.create_task(follow(turn.id)) for turn in (here, elsewhere)]
+    while seen.get(here.id) != 1:
+        await asyncio.sleep(0.01)
+    store.log.dismiss_followers()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*following)
+    assert seen == {here.id: 1, elsewhere.id: 0}
+    store.log.abandon(live)

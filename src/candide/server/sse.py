@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from candide.server.disconnect import ClientGone, UntilGone
 
 PING = b": still here\n\n"
+STOPPED = b'data: {"error":{"message":"the server was stopped","type":"server_error","param":null,"code":"stopped"}}\n\n'
 
 
 class EventStream(Response):
@@ -43,6 +44,10 @@ class EventStream(Response):
             with contextlib.suppress(ClientGone):
                 async with UntilGone(receive):
                     await self._stream(send)
+        except asyncio.CancelledError:
+            # The server ends, and gave the stream the time that it gives: it is said, not just broken off.
+            await self._source.aclose()
+            await send({"type": "http.response.body", "body": STOPPED, "more_body": False})
         finally:
             await self._source.aclose()
 

@@ -119,6 +119,7 @@ class TurnLog:
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._opened = asyncio.Event()
+        self._dismissed = False
         self._writer: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -194,7 +195,7 @@ class TurnLog:
         A slow reader gets larger batches; nothing piles up for it. Raises NotFound.
         """
         seq = after
-        while True:
+        while not self._dismissed:
             live = self._live.get(turn_id)
             if live is None:
                 opened = self._opened
@@ -210,7 +211,7 @@ class TurnLog:
                     async with asyncio.timeout(POLL_S):
                         await opened.wait()
                 continue
-            while True:
+            while not self._dismissed:
                 if len(live.frames) > seq:
                     frames = live.frames[seq:]
                     seq = len(live.frames)
@@ -221,6 +222,13 @@ class TurnLog:
                     break
                 else:
                     await live.wait()
+
+    def dismiss_followers(self) -> None:
+        """Let everyone go who follows a turn: the process is about to end, and whoever comes back goes on."""
+        self._dismissed = True
+        self._opened.set()
+        for live in self._live.values():
+            live.wake()
 
     async def _has_ended(self, turn_id: str) -> bool:
         async with self._database.read() as connection:
