@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,9 +20,10 @@ from candide.cli.output import print_note
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
+    from rich.table import Table
 
-    from candide.models.progress import Progress
+    from candide.models.progress import Progress, Stage
     from candide.models.weights import Weights
     from candide.settings import Settings
 
@@ -31,14 +33,21 @@ class PullCancelled(Exception):
 
 
 class PullProgress:
-    """Shows a pull on standard error: a bar on a terminal, a line now and then elsewhere."""
+    """Shows a pull on standard error: a bar on a terminal, a line now and then elsewhere.
+
+    Where Ctrl-C ends it, a line says that what has come is kept.
+    """
 
     LINE_EVERY_S = 10.0
 
     def __init__(self) -> None:
         self._bars: Bars | None = None
         self._task: TaskID | None = None
+        # Asked once: while a bar is drawn, what stands in for standard error is no terminal.
+        self._has_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._next_line = time.monotonic() + 1.0
+        self._stage: Stage | None = None
+        self._keeps = False
         self.cancelled = threading.Event()
 
     def __enter__(self) -> Self:
@@ -49,17 +58,20 @@ class PullProgress:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt | asyncio.CancelledError)
+        if interrupted and self._keeps:
+            print_note("stopped; what was fetched is kept, and the same command goes on with it")
 
     def __call__(self, progress: Progress) -> None:
         if self.cancelled.is_set():
             raise PullCancelled
+        self._keeps = self._keeps or progress.stage != "checking"
         description = progress.note or f"{progress.stage} {_short(progress.source)}"
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if self._has_terminal:
             self._draw(description, progress)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self.LINE_EVERY_S
-            share = f"{100 * progress.done / progress.total:.0f} %" if progress.total else ""
-            print_note(f"{description} {share} {progress.bytes_per_second / 1e6:.1f} MB/s")
+            print_note(" ".join([description, *_amounts(progress)]))
 
     def _draw(self, description: str, progress: Progress) -> None:
         # Made on the first sign of life: a start that fetches nothing does not load the library.
@@ -67,22 +79,49 @@ class PullProgress:
             self._bars = _make_bars()
             self._bars.start()
         if self._task is None:
-            self._task = self._bars.add_task(description)
-        self._bars.update(self._task, description=description, completed=progress.done, total=progress.total)
+            self._task = self._bars.add_task(description, speed="")
+        elif "checking" in (progress.stage, self._stage) and progress.stage != self._stage:
+            # The time that is left is reckoned from what went before, and a disk is faster than a network.
+            self._bars.reset(self._task)
+        self._stage = progress.stage
+        self._bars.update(
+            self._task,
+            description=description,
+            completed=progress.done,
+            total=progress.total,
+            speed=_speed(progress),
+        )
 
 
 def _make_bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
 
-    return Bars(
+    console = Console(stderr=True, highlight=False)
+
+    class SpeedColumn(ProgressColumn):
+        """The speed as it is told, without the time in which an index was looked through."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["speed"], style="progress.data.speed")
+
+    class NarrowBars(Bars):
+        """Leaves room for the ^C that a terminal shows: a line that it broke could not be taken back."""
+
+        def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+            table = super().make_tasks_table(tasks)
+            table.width = max(20, console.width - 4)
+            return table
+
+    return NarrowBars(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        DownloadColumn(),
+        SpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True, highlight=False),
+        console=console,
         transient=True,
     )
 
@@ -119,11 +158,24 @@ def _prepare(settings: Settings, progress: PullProgress) -> Weights:
     from candide.models.weights import WeightsFolder
 
     def announce(choice: Choice) -> None:
+        if progress.cancelled.is_set():
+            raise PullCancelled
         if choice.installed is None:
             print_note(f"the best model for this machine is fetched: {choice.explanation}")
 
     folder = WeightsFolder(settings.weights_dir)
     return prepare_model(folder, read_machine(), wanted=settings.model, progress=progress, announce=announce)
+
+
+def _amounts(progress: Progress) -> list[str]:
+    share = [f"{100 * progress.done / progress.total:.0f} %"] if progress.total else []
+    return [*share, speed] if (speed := _speed(progress)) else share
+
+
+def _speed(progress: Progress) -> str:
+    from candide.models.progress import format_size
+
+    return f"{format_size(progress.bytes_per_second)}/s" if progress.bytes_per_second else ""
 
 
 def _short(source: str) -> str:
