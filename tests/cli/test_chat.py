@@ -93,6 +93,46 @@ def test_retry_and_edit_keep_what_was_there(terminal: Open, candide: Any) -> Non
     assert answers == ["The first answer.", "The second answer."]
 
 
+def test_branches_that_are_kept_are_listed_and_gone_back_to(terminal: Open, candide: Any) -> None:
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("again")
+    chat.wait_for(r"^The first answer\.$")
+    chat.wait_for_prompt()
+    chat.send("/branch")
+    chat.wait_for("nothing else is kept on this branch")
+    chat.send("/retry")
+    chat.wait_for(r"^answer 2/2 · ")
+    chat.wait_for_prompt()
+    chat.send("/edit")
+    chat.wait_for(r"^edit> again$")
+    chat.press("ctrl-u")
+    chat.send("quite another question")
+    chat.wait_for(r"^question 2/2 · ")
+    chat.wait_for_prompt()
+    chat.send("/branch")
+    text = chat.wait_for(r"^/branch NUMBER")
+    assert re.search(
+        r"^  first questions\n     1  again\n  \*  2  quite another question$", text, re.MULTILINE
+    )
+    chat.send("/branch 1")
+    chat.wait_for(r"^question 1/2 · answer 2/2$")
+    chat.wait_for_prompt()
+    chat.send("/branch")
+    chat.wait_for(r"^  answers to “again”\n     3  The first answer\.\n  \*  4  The second answer\.$")
+    chat.send("/branch 4")
+    chat.wait_for("this is the branch at hand")
+    chat.send("/branch 5")
+    chat.wait_for("/branch takes a number from 1 to 4")
+    chat.send("/branch 3")
+    chat.wait_for(r"^question 1/2 · answer 1/2$")
+    chat.wait_for_prompt()
+    chat.send("And then?")
+    chat.wait_for(r"^You said: And then\?$")
+    contents = [message["content"] for message in candide.engine.requests[-1]["messages"]]
+    assert contents[-3:] == ["again", "The first answer.", "And then?"]
+
+
 def test_next_start_goes_on_with_the_last_conversation(terminal: Open, candide: Any) -> None:
     candide.run("ask", "My name is Cunégonde.")
     chat = terminal()
@@ -225,7 +265,7 @@ def test_model_and_help_are_commands(terminal: Open) -> None:
     chat.wait_for(r"no model 'nosuch'")
     chat.send("/help")
     text = chat.wait_for("Ctrl-C stops an answer")
-    for command in ("/model", "/new", "/open", "/retry", "/edit", "/export", "/quit"):
+    for command in ("/model", "/new", "/open", "/retry", "/edit", "/branch", "/export", "/quit"):
         assert command in text
     chat.send("/quit")
     assert chat.wait() == 0

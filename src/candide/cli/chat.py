@@ -27,6 +27,7 @@ from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
 from candide.cli.markdown import MarkdownStream, dim
 from candide.cli.output import ago, plain_text, print_error, print_note
+from candide.conversation.tree import find_leaf, find_siblings
 from candide.errors import BadRequest, CallerError, CandideError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ COMMANDS = {
     "/open": ("[ID or words of the title]", "list the conversations, or go on with one of them"),
     "/retry": ("[MODEL]", "answer the last question anew; the old answer is kept beside it"),
     "/edit": ("[N]", "rewrite the last question, or the N-th; the old branch is kept beside it"),
+    "/branch": ("[N]", "list the answers and questions that are kept, or go back to one of them"),
     "/title": ("TEXT", "name this conversation"),
     "/search": ("WORDS", "search every conversation"),
     "/export": ("[FILE]", "write this conversation to a file; .json holds everything, .md is to be read"),
@@ -46,6 +48,7 @@ COMMANDS = {
 }
 LISTED = 15
 """How many conversations `/open` lists."""
+NO_FORK = "nothing else is kept on this branch; /retry and /edit begin another"
 
 
 async def chat(
@@ -130,6 +133,8 @@ class Chat:
                 await self._retry(rest or None)
             case "/edit":
                 await self._edit(rest)
+            case "/branch":
+                await self._branch(rest)
             case "/title":
                 await self._rename(rest)
             case "/search":
@@ -208,6 +213,45 @@ class Chat:
             return
         await self._turn(text=text.rstrip(), parent_id=question.parent_id, **self._chosen_model())
 
+    async def _branch(self, number: str) -> None:
+        conversation = self._current()
+        if not number:
+            await self._reload()
+            self._list_branches(self._current())
+            return
+        kept = [message for siblings in conversation.forks() for message in siblings]
+        if not kept:
+            raise BadRequest(NO_FORK)
+        if not (number.isdigit() and 0 < int(number) <= len(kept)):
+            raise BadRequest(f"/branch takes a number from 1 to {len(kept)}", hint="/branch lists them")
+        chosen = kept[int(number) - 1]
+        if chosen in conversation.branch():
+            print_note("this is the branch at hand")
+            return
+        leaf = find_leaf(conversation.messages, chosen.id)
+        await self._client.change_conversation(conversation.id, current_leaf_id=leaf)
+        self._conversation = await self._client.conversation(conversation.id)
+        await self._show_last()
+
+    def _list_branches(self, conversation: ConversationView) -> None:
+        forks = conversation.forks()
+        if not forks:
+            print_note(NO_FORK)
+            return
+        branch = {message.id: message for message in conversation.branch()}
+        width = max(20, self._console.size.width - 10)
+        number = 0
+        for siblings in forks:
+            parent = branch.get(siblings[0].parent_id or "")
+            kind = "answers to" if siblings[0].role == "assistant" else "questions after"
+            place = f"{kind} “{_shorten(parent)}”" if parent else "first questions"
+            self._print(faint=f"  {place[:width]}")
+            for message in siblings:
+                number += 1
+                mark = "*" if message.id in branch else " "
+                self._print(f"  {mark} {number:2}  {_shorten(message, width)}")
+        print_note("/branch NUMBER goes on there")
+
     async def _rename(self, title: str) -> None:
         if not title:
             raise BadRequest("/title takes the new title")
@@ -244,15 +288,15 @@ class Chat:
 
     async def _turn(self, **fields: Any) -> None:
         turn = await self._client.begin_turn(self._current().id, **fields)
-        try:
-            await self._follow(turn.id)
-        finally:
-            await self._reload()
+        await self._follow(turn.id)
 
     async def _follow(self, turn_id: str) -> None:
         self._console.print()
-        answer = await follow(self._client, turn_id, LiveView(self._console, self._shown_model()))
-        self._console.print(dim(_summary(answer)))
+        try:
+            answer = await follow(self._client, turn_id, LiveView(self._console, self._shown_model()))
+        finally:
+            await self._reload()
+        self._console.print(dim(" · ".join(filter(None, (self._places(), _summary(answer))))))
         self._console.print()
         answer.raise_failure()
 
@@ -273,6 +317,11 @@ class Chat:
         title = plain_text(conversation.title) or "an untitled conversation"
         count = f"{len(branch)} message{'' if len(branch) == 1 else 's'}"
         print_note(f"going on with “{title}” ({count}, {ago(conversation.updated_at)}); /new begins afresh")
+        await self._show_last()
+
+    async def _show_last(self) -> None:
+        """The last exchange of the current branch."""
+        branch = self._current().branch()
         question = next((m for m in reversed(branch) if m.role == "user"), None)
         if question is None:
             return
@@ -285,15 +334,26 @@ class Chat:
             return
         if last.state in ("pending", "streaming") and last.turn_id is not None:
             await self._follow(last.turn_id)
-            await self._reload()
             return
         self._print()
         stream = MarkdownStream(self._console)
         stream.feed(last.text)
         stream.finish()
-        if last.state != "complete":
-            self._console.print(dim(last.state))
+        remarks = (self._places(), "" if last.state == "complete" else last.state)
+        if any(remarks):
+            self._console.print(dim(" · ".join(filter(None, remarks))))
         self._print()
+
+    def _places(self) -> str:
+        """Which of how many the last question and the last answer are, where there are others."""
+        conversation = self._current()
+        places: list[str] = []
+        for message in conversation.branch()[-2:]:
+            siblings = find_siblings(conversation.messages, message)
+            if len(siblings) > 1:
+                kind = "question" if message.role == "user" else "answer"
+                places.append(f"{kind} {siblings.index(message) + 1}/{len(siblings)}")
+        return " · ".join(places)
 
     def _current(self) -> ConversationView:
         if self._conversation is None:
@@ -405,6 +465,12 @@ def _write_new(path: Path, document: bytes) -> None:
         raise BadRequest(f"'{path}' exists already", hint="/export FILE takes another name") from None
     except OSError as error:
         raise BadRequest(f"'{path}' cannot be written: {error.strerror}") from error
+
+
+def _shorten(message: MessageView, width: int = 50) -> str:
+    """A message's first words on one line; its state where it has none."""
+    words = " ".join(plain_text(message.text).split()) or f"({message.state})"
+    return words if len(words) <= width else f"{words[: width - 1]}…"
 
 
 def _is_command(text: str) -> bool:

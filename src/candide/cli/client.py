@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import aiohttp
 import msgspec
 
+from candide.conversation.tree import find_branch, find_siblings
 from candide.domain.ids import new_id
 from candide.domain.turns import FINAL_EVENTS, TurnEvent, decode_event
 from candide.errors import (
@@ -68,13 +69,12 @@ class ConversationView(msgspec.Struct, kw_only=True):
 
     def branch(self) -> list[MessageView]:
         """The messages from the root to the current leaf."""
-        by_id = {message.id: message for message in self.messages}
-        path: list[MessageView] = []
-        message = by_id.get(self.current_leaf_id or "")
-        while message is not None:
-            path.append(message)
-            message = by_id.get(message.parent_id or "")
-        return path[::-1]
+        return find_branch(self.messages, self.current_leaf_id)
+
+    def forks(self) -> list[list[MessageView]]:
+        """The alternatives, oldest first, at each message of the current branch that has any."""
+        found = (find_siblings(self.messages, message) for message in self.branch())
+        return [siblings for siblings in found if len(siblings) > 1]
 
 
 class TurnView(msgspec.Struct, kw_only=True):

@@ -1,20 +1,34 @@
 """The tree of a conversation's messages.
 
 A branch is the path from a root to one message. Trees come from the database and from imported files;
-whatever they hold, a branch ends: a parent that is missing ends it, a cycle is cut.
+whatever they hold, a branch ends: a parent that is missing ends it, a cycle is cut. A message is
+whatever has an id, a parent and a role: the stored one, or what a client was told of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
-from candide.domain.messages import Message
+
+class Node(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def parent_id(self) -> str | None: ...
+
+    @property
+    def role(self) -> str: ...
 
 
-def find_branch(messages: Iterable[Message], leaf_id: str | None) -> list[Message]:
+N = TypeVar("N", bound=Node)
+
+
+def find_branch(messages: Iterable[N], leaf_id: str | None) -> list[N]:
     """The messages from the root to `leaf_id`, in that order; empty when there is no such message."""
     by_id = {message.id: message for message in messages}
-    branch: list[Message] = []
+    branch: list[N] = []
     seen: set[str] = set()
     current = by_id.get(leaf_id) if leaf_id else None
     while current is not None and current.id not in seen:
@@ -25,7 +39,7 @@ def find_branch(messages: Iterable[Message], leaf_id: str | None) -> list[Messag
     return branch
 
 
-def find_siblings(messages: Iterable[Message], message: Message) -> list[Message]:
+def find_siblings(messages: Iterable[N], message: N) -> list[N]:
     """The message and its alternatives: those with the same parent, oldest first."""
     same = [
         other for other in messages if other.parent_id == message.parent_id and other.role == message.role
@@ -33,7 +47,7 @@ def find_siblings(messages: Iterable[Message], message: Message) -> list[Message
     return sorted(same, key=lambda other: other.id)
 
 
-def find_leaf(messages: Iterable[Message], message_id: str) -> str:
+def find_leaf(messages: Iterable[Node], message_id: str) -> str:
     """The newest leaf under a message: where a reader who picks this branch ends up."""
     children: dict[str, list[str]] = {}
     for message in messages:
