@@ -108,6 +108,16 @@ def test_a_mistyped_name_is_answered_with_the_names_that_come_close() -> None:
     assert caught.value.hint.startswith("did you mean qwen2.5-coder-1.5b")
 
 
+def test_a_file_that_is_there_is_one_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(b"")
+    assert parse_target("weights.bin", load_catalog()) == LocalFile(Path("weights.bin"))
+    with pytest.raises(NotFound):
+        parse_target("weights", load_catalog())
+
+
 def test_a_name_of_the_catalogue_is_found_in_any_case() -> None:
     entry = parse_target("SmolLM2-135M", CATALOG)
 

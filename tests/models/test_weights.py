@@ -190,6 +190,19 @@ def test_a_name_that_is_no_file_name_is_refused(folder: WeightsFolder, name: str
     assert caught.value.param == "name"
 
 
+def test_a_file_that_is_no_model_is_named_and_leaves_nothing_behind(
+    folder: WeightsFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# Candide\n")
+
+    for target in ("README.md", "./README.md"):
+        with pytest.raises(WeightsError, match="GGUF") as caught:
+            folder.pull(target)
+        assert "README.md" in caught.value.message
+    assert not folder.folder.exists()
+
+
 def test_an_unknown_target_is_refused(folder: WeightsFolder) -> None:
     with pytest.raises(NotFound):
         folder.pull("qwen")

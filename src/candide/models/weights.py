@@ -168,6 +168,8 @@ class WeightsFolder:
             )
         kept_as = name or (entry.name if entry else default_name(sources[0]))
         path = self.folder / f"{kept_as}.gguf"
+        if isinstance(wanted, LocalFile) and not path.exists():
+            read_header(wanted.path)  # what is no model leaves no trace in the folder
         with hold(path, Meter(progress, kept_as)):
             present = self._already_there(path, sources, entry)
             if present is not None:
