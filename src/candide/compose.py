@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
@@ -176,9 +177,18 @@ def _choose_access(settings: Settings) -> Access:
 
 
 def prepare_home(settings: Settings) -> None:
+    """Make the folders of the home, and keep others out of those that are new. Raises StoreError.
+
+    A home that is there already keeps the rights that someone gave it, and `candide doctor` tells of them.
+    """
     try:
-        for folder in (settings.home, settings.logs_dir, settings.run_dir, settings.weights_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        settings.home.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (settings.home, settings.logs_dir, settings.run_dir, settings.backups_dir):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        settings.weights_dir.mkdir(exist_ok=True)
+        if not settings.database_url:
+            # SQLite gives the files beside the database the rights of the database.
+            os.close(os.open(settings.database_file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StoreError(
             f"the home '{settings.home}' cannot be written: {error.strerror}",

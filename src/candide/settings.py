@@ -135,7 +135,7 @@ class Settings:
 
     @property
     def run_dir(self) -> Path:
-        """Short-lived files: locks, the running server's address."""
+        """Short-lived files: locks, the addresses of running servers."""
         return self.home / "run"
 
     @property
@@ -143,8 +143,13 @@ class Settings:
         return self.home / "backups"
 
     @property
+    def database_file(self) -> Path:
+        """The database in the home, used where no other one is named."""
+        return self.home / "candide.db"
+
+    @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.home / 'candide.db'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
 
 
 def options() -> list[dataclasses.Field[Any]]:

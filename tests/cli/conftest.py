@@ -121,16 +121,19 @@ class Candide:
             with process:
                 pass
 
+    def addresses(self) -> list[dict[str, Any]]:
+        """What servers left under the home."""
+        return [json.loads(path.read_bytes()) for path in (self.home / "run" / "servers").glob("*.json")]
+
     def serve(self, *arguments: str) -> Server:
         """Start `candide serve` and return once it accepts requests."""
         process = self.start("serve", "--port", "0", *arguments)
         deadline = time.monotonic() + PATIENCE_S
-        path = self.home / "run" / "server.json"
         while time.monotonic() < deadline:
             try:
-                told = json.loads(path.read_bytes())
-                if told["pid"] == process.pid and _answers(told["url"]):
-                    return Server(told["url"], process)
+                for told in self.addresses():
+                    if told["pid"] == process.pid and _answers(told["url"]):
+                        return Server(told["url"], process)
             except (OSError, ValueError):
                 pass
             if process.poll() is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -203,7 +204,7 @@ def test_reader_that_closes_the_pipe_ends_the_answer_quietly(candide: Any) -> No
     process, _ = candide.begin("ask", "endless", until=3)
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(60) != 0
+    assert process.wait(60) == 0
     shown = candide.run("conversations", "show", "last", "--json").json()["messages"][-1]
     assert shown["state"] == "stopped"
 
@@ -223,7 +224,7 @@ def test_server_with_a_key_is_used_by_the_same_user(candide: Any) -> None:
 
 def test_address_of_a_dead_server_is_passed_over(candide: Any) -> None:
     candide.serve().kill()
-    assert (candide.home / "run" / "server.json").exists()
+    assert len(candide.addresses()) == 1
     assert candide.run("ask", "Hello").out == "You said: Hello\n"
 
 
@@ -419,17 +420,80 @@ def test_server_says_its_address_and_ends_at_sigterm(candide: Any) -> None:
     server.process.send_signal(signal.SIGTERM)
     _, err = server.process.communicate(timeout=60)
     assert server.process.returncode == 0
-    assert f"Candide is at {server.url}" in err.decode()
-    assert not (candide.home / "run" / "server.json").exists()
+    lines = err.decode().splitlines()
+    assert lines[-2:] == [
+        f"Candide is at {server.url}",
+        f"Chat in a terminal: candide. OpenAI clients: {server.url}/v1. Every path: {server.url}/docs",
+    ]
+    assert candide.addresses() == []
 
 
 def test_port_in_use_is_named_with_the_next_step(candide: Any) -> None:
-    port = candide.serve().url.rpartition(":")[2]
-    process = candide.start("serve", "--port", port)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"port {port} of 127.0.0.1 is in use" in err.decode()
-    assert "--port" in err.decode()
+    server = candide.serve()
+    port = server.url.rpartition(":")[2]
+    done = candide.run("serve", "--port", port)
+    assert done.code == 1
+    assert f"Candide is already at {server.url}" in done.err
+    assert "--port" in done.err
+    done = candide.run("serve", "--port", port, CANDIDE_HOME=str(candide.home / "other"))
+    assert done.code == 1
+    assert f"port {port} of 127.0.0.1 is in use" in done.err
+    assert "--port" in done.err
+
+
+def test_second_server_of_a_home_says_so_and_leaves_the_first_to_be_found(candide: Any) -> None:
+    first = candide.serve()
+    second = candide.serve()
+    assert len(candide.addresses()) == 2
+    told = {check["name"]: check["message"] for check in candide.run("doctor", "--json").json()}
+    assert first.url in told["server"]
+    second.process.send_signal(signal.SIGTERM)
+    _, err = second.process.communicate(timeout=60)
+    assert f"another Candide runs on this home, at {first.url}" in err.decode()
+    assert [told["url"] for told in candide.addresses()] == [first.url]
+    assert candide.run("ask", "Hello", CANDIDE_ENGINE_URLS="http://127.0.0.1:1/v1").out == "You said: Hello\n"
+    first.kill()
+    third = candide.serve()
+    assert [told["url"] for told in candide.addresses()] == [third.url]
+
+
+@pytest.mark.parametrize("command", [["serve"], ["ask", "Hello"], ["doctor"]])
+def test_home_is_made_for_its_user_alone(candide: Any, command: list[str]) -> None:
+    if command == ["serve"]:
+        candide.serve()
+    else:
+        assert candide.run(*command).code == 0
+    assert stat.S_IMODE(candide.home.stat().st_mode) == 0o700
+    for path in candide.home.rglob("candide.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_home_that_was_there_keeps_its_rights_and_what_is_put_in_it_is_private(candide: Any) -> None:
+    candide.home.mkdir(mode=0o755)
+    candide.serve()
+    assert stat.S_IMODE(candide.home.stat().st_mode) == 0o755
+    open_to_others = {
+        path.relative_to(candide.home).as_posix()
+        for path in candide.home.rglob("*")
+        if path.stat().st_mode & 0o077
+    }
+    assert open_to_others <= {"models"}
+    checks = {check["name"]: check for check in candide.run("doctor", "--json").json()}
+    assert checks["home"]["status"] == "warn"
+    assert "chmod 700" in checks["home"]["hint"]
+
+
+def test_doctor_asks_the_engines_of_the_running_server(candide: Any) -> None:
+    server = candide.serve("--engine-url", "http://127.0.0.1:1/v1")
+    done = candide.run("doctor", "--json", CANDIDE_ENGINE_URLS="", CANDIDE_MODEL="")
+    assert done.code == 1
+    checks = {check["name"]: check for check in done.json()}
+    assert checks["engine http://127.0.0.1:1/v1"]["status"] == "fail"
+    assert "cannot be reached" in checks["engine http://127.0.0.1:1/v1"]["message"]
+    assert checks["engine http://127.0.0.1:1/v1"]["hint"]
+    assert server.url in checks["server"]["message"]
+    assert "loading" not in checks["server"]["message"]
+    assert checks["weights"]["message"] == "not needed: the embedded engine is off"
 
 
 def test_models_that_are_not_there_are_named(candide: Any) -> None:

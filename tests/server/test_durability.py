@@ -119,7 +119,7 @@ def test_a_server_told_to_end_gives_its_turns_up_and_leaves_nothing(
     clients[0].start()
     while "w5 " not in clients[0].text:
         time.sleep(0.01)
-    address = tmp_path / "home" / "run" / "server.json"
+    (address,) = (tmp_path / "home" / "run" / "servers").iterdir()
     assert json.loads(address.read_text())["url"] == server.url
     assert server.kill(signal.SIGTERM) == 0
     assert not address.exists()

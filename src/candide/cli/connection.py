@@ -1,7 +1,7 @@
 """Where the terminal finds a server: the one that runs on this home, or its own.
 
-`candide serve` writes its address to `run/server.json` under the home. When a server answers there
-the terminal talks to it; when none does, the very same server is started inside this process, on
+`candide serve` leaves its address under the home. When a server answers there the terminal talks to
+it, to the first where several do; when none does, the very same server is started inside this process, on
 a free loopback port that is told to no one, and stopped at the end. What follows is one code path.
 """
 
@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from candide.errors import EngineUnavailable
+from candide.server.address import Address, read_addresses
 
 if TYPE_CHECKING:
     from candide.cli.client import Client
@@ -29,18 +30,12 @@ RESTART_PATIENCE_S = 5.0
 """How long a server that went away is waited for before this process serves itself."""
 
 
-class Address(msgspec.Struct, frozen=True):
-    url: str
-    pid: int = 0
-    api_key: str = ""
-
-
-def read_address(run_dir: Path) -> Address | None:
-    """The address that a server left under the home; it may be dead by now."""
-    try:
-        return msgspec.json.decode((run_dir / "server.json").read_bytes(), type=Address)
-    except (OSError, msgspec.DecodeError):
-        return None
+async def find_running(run_dir: Path) -> Address | None:
+    """The first server on this home that accepts requests."""
+    for address in read_addresses(run_dir):
+        if await answers(address):
+            return address
+    return None
 
 
 async def answers(address: Address, timeout_s: float = 2.0) -> bool:
@@ -106,8 +101,8 @@ class Connection:
             await own.stop()
 
     async def _find_running(self) -> Address | None:
-        address = read_address(self._settings.run_dir)
-        if address is None or not await answers(address):
+        address = await find_running(self._settings.run_dir)
+        if address is None:
             return None
         if not address.api_key and self._settings.api_key:
             return msgspec.structs.replace(address, api_key=self._settings.api_key)
@@ -116,7 +111,10 @@ class Connection:
     async def _serve_here(self) -> None:
         from candide.cli.own_server import OwnServer
         from candide.cli.weights import prepare_weights
+        from candide.compose import prepare_home
 
+        # First of all: what comes next would make the home readable for others.
+        prepare_home(self._settings)
         settings = await prepare_weights(self._settings) if self._needs_model else self._settings
         own = OwnServer(
             dataclasses.replace(settings, host="127.0.0.1", api_key=""), answers=self._needs_model

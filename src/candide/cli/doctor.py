@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import platform
+import shlex
 import shutil
 import socket
 import sqlite3
+import stat
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
@@ -21,9 +24,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from candide import __version__
-from candide.cli.connection import Address, answers, read_address
+from candide.cli.connection import find_running
 from candide.cli.output import plain_text, print_json
-from candide.errors import CandideError
+from candide.errors import CandideError, EngineUnavailable
+from candide.server.address import Address
 
 if TYPE_CHECKING:
     from candide.models.machine import Machine
@@ -46,14 +50,19 @@ class Check(msgspec.Struct, kw_only=True, frozen=True):
 
 async def examine(settings: Settings, *, as_json: bool) -> int:
     """Look at everything, print it, and return the exit code: 1 when something failed."""
+    from candide.compose import uses_embedded
+
+    running = await find_running(settings.run_dir)
+    # What the running server was told on its command line counts, and not what is set here.
+    embedded = running.embedded if running is not None else uses_embedded(settings)
     checks = [
-        *_check_machine(settings),
+        *_check_machine(embedded),
         _check_home(settings.home),
         _check_space(settings.home),
-        _check_weights(settings),
-        *[check async for check in _check_engines(settings)],
+        _check_weights(settings, embedded),
+        *[check async for check in _check_engines(settings, running, embedded)],
         await _check_database(settings),
-        *[check async for check in _check_server(settings)],
+        *[check async for check in _check_server(settings, running)],
     ]
     if as_json:
         print_json(checks)
@@ -74,8 +83,7 @@ def _fail(name: str, message: str, hint: str | None) -> Check:
     return Check(name=name, status="fail", message=message, hint=hint)
 
 
-def _check_machine(settings: Settings) -> Iterator[Check]:
-    from candide.compose import uses_embedded
+def _check_machine(embedded: bool) -> Iterator[Check]:
     from candide.models.choice import format_gigabytes
     from candide.models.machine import read_machine
 
@@ -88,7 +96,7 @@ def _check_machine(settings: Settings) -> Iterator[Check]:
         f"{machine.cores} cores, {format_gigabytes(machine.memory_bytes)} of memory{limit}, "
         f"{format_gigabytes(machine.available_bytes)} free"
     )
-    if uses_embedded(settings) and machine.architecture == "x86_64" and not _has_avx2(machine):
+    if embedded and machine.architecture == "x86_64" and not _has_avx2(machine):
         yield _fail(
             "machine",
             f"{described}; the processor lacks AVX2, which the embedded engine needs",
@@ -104,12 +112,17 @@ def _has_avx2(machine: Machine) -> bool:
 
 def _check_home(home: Path) -> Check:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=home):
             pass
     except OSError as error:
         return _fail(
             "home", f"'{home}' cannot be written: {error.strerror}", "choose another with CANDIDE_HOME"
+        )
+    if stat.S_IMODE(home.stat().st_mode) & 0o077:
+        return _warn(
+            "home", f"others on this machine can look into '{home}'", f"chmod 700 {shlex.quote(str(home))}"
         )
     return _ok("home", str(home))
 
@@ -127,14 +140,13 @@ def _check_space(home: Path) -> Check:
     return _ok("disk", message)
 
 
-def _check_weights(settings: Settings) -> Check:
-    from candide.compose import uses_embedded
+def _check_weights(settings: Settings, embedded: bool) -> Check:
     from candide.models.choice import choose_model, estimate_model
     from candide.models.gguf import read_header
     from candide.models.machine import read_machine
     from candide.models.weights import WeightsFolder
 
-    if not uses_embedded(settings):
+    if not embedded:
         return _ok("weights", "not needed: the embedded engine is off")
     folder = WeightsFolder(settings.weights_dir)
     machine = read_machine()
@@ -171,28 +183,42 @@ def _smaller(folder: WeightsFolder, machine: Machine) -> str:
         return error.hint or "attach another engine with --engine-url"
 
 
-async def _check_engines(settings: Settings) -> AsyncGenerator[Check]:
-    from candide.compose import uses_embedded
-
-    if uses_embedded(settings):
+async def _check_engines(
+    settings: Settings, running: Address | None, embedded: bool
+) -> AsyncGenerator[Check]:
+    if embedded:
         yield await asyncio.to_thread(_check_library)
+    here = settings.engine_urls
+    keys = dict(itertools.zip_longest(here, settings.engine_keys[: len(here)], fillvalue=""))
+    theirs = running.engine_urls if running is not None else ()
+    for url in dict.fromkeys((*theirs, *settings.engine_urls)):
+        # The server keeps the keys that it was given to itself.
+        yield await _check_engine(url, keys.get(url, ""), knows_key=url in keys)
+
+
+async def _check_engine(url: str, key: str, *, knows_key: bool) -> Check:
     from candide.engine.client import EngineClient
 
-    for index, url in enumerate(settings.engine_urls):
-        name = f"engine {url}"
-        base = url.rstrip("/")
-        base = base + "/v1" if base.count("/") == 2 else base
-        key = settings.engine_keys[index] if index < len(settings.engine_keys) else ""
-        client = EngineClient(url, base, key, 10.0)
-        try:
-            models = await client.models()
-        except CandideError as error:
-            yield _fail(name, error.message, error.hint or "start it, or take it out of engine_urls")
-        else:
-            shown = ", ".join(models[:5]) + (", …" if len(models) > 5 else "")
-            yield _ok(name, f"serves {shown}" if models else "answers, but lists no model")
-        finally:
-            await client.close()
+    name = f"engine {url}"
+    base = url.rstrip("/")
+    base = base + "/v1" if base.count("/") == 2 else base
+    client = EngineClient(url, base, key, 10.0)
+    try:
+        models = await client.models()
+    except EngineUnavailable as error:
+        return _fail(name, error.message, "start it, or take it out of engine_urls")
+    except CandideError as error:
+        if not knows_key:
+            return _ok(name, "answers; its key is known to the running server only")
+        return _fail(name, error.message, error.hint or "is its key in engine_keys right?")
+    finally:
+        await client.close()
+    shown = ", ".join(models[:5]) + (", …" if len(models) > 5 else "")
+    return (
+        _ok(name, f"serves {shown}")
+        if models
+        else _warn(name, "answers, but lists no model", "load one there")
+    )
 
 
 def _check_library() -> Check:
@@ -273,9 +299,7 @@ def _check_sqlite(path: Path, backups_dir: Path) -> Check:
     return _ok("database", f"{path}, sound, {count} conversation{'' if count == 1 else 's'}")
 
 
-async def _check_server(settings: Settings) -> AsyncGenerator[Check]:
-    address = read_address(settings.run_dir)
-    running = address if address is not None and await answers(address) else None
+async def _check_server(settings: Settings, running: Address | None) -> AsyncGenerator[Check]:
     if running is None:
         yield _ok("server", "none runs on this home; the commands serve themselves")
     else:
@@ -297,7 +321,10 @@ async def _check_running(address: Address) -> Check:
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             return _fail("server", f"{address.url} answers badly: {error}", "start it again: candide serve")
     version = health.get("version", "unknown")
-    message = f"{address.url}, process {address.pid}, {'ready' if ready else 'loading its model'}"
+    message = f"{address.url}, process {address.pid}"
+    if not ready and not address.embedded:
+        return _fail("server", f"{message}: no engine of it answers", "see the engines above")
+    message += ", ready" if ready else ", loading its model"
     if version != __version__:
         return _warn("server", f"{message}, of version {version}", "start it again after the update")
     return _ok("server", message)

@@ -2,7 +2,7 @@
 
 Only names and help live here; what a command needs is imported when it is called, so that
 `candide --help` costs little. Exit codes: 0 done, 1 an engine or the setup failed, 2 the caller
-made a mistake, 130 Ctrl-C.
+made a mistake, 130 Ctrl-C. A reader of standard output that goes away is none of these: 0.
 """
 
 from __future__ import annotations
@@ -142,13 +142,14 @@ def ask(
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
     """Serve Candide's API under /api and OpenAI's under /v1."""
     from candide.cli.weights import prepare_weights
-    from candide.compose import check_model, check_settings
+    from candide.compose import check_model, check_settings, prepare_home
     from candide.server.run import serve as serve_forever
 
     settings = invocation(ctx).settings(**flags)
     # Before a model is fetched: what is wrong is said at once.
     check_settings(settings)
     check_model(settings)
+    prepare_home(settings)
     serve_forever(run(prepare_weights(settings)))
 
 
@@ -247,23 +248,37 @@ def _serving(settings: Settings, model: str | None) -> Settings:
 
 def main() -> None:
     """Run the command; every error ends here, as a message and an exit code."""
+    from candide.cli.output import (
+        OutputError,
+        ReaderGone,
+        abandon_output,
+        prepare_standard_streams,
+        print_error,
+    )
     from candide.errors import CallerError, CandideError, SettingsError
 
+    prepare_standard_streams()
     try:
-        app(prog_name="candide")
+        try:
+            app(prog_name="candide")
+        finally:
+            sys.stdout.flush()
+    except ReaderGone:
+        # Whoever closed the pipe has read enough, and got it: `candide models list | head -1` is no
+        # failure, under `pipefail` neither. Other tools die of SIGPIPE here, which that would count as one.
+        abandon_output()
+        sys.exit(0)
     except CandideError as error:
+        if isinstance(error, OutputError):
+            abandon_output()
         if debugging():
             raise
-        from candide.cli.output import print_error
-
         print_error(error)
         # A wrong setting is the mistake of who typed the command, and no server's to answer for.
         sys.exit(2 if isinstance(error, CallerError | SettingsError) else 1)
     except Exception as error:
         if debugging():
             raise
-        from candide.cli.output import print_error
-
         print_error(
             CandideError(
                 f"{type(error).__name__}: {error}", hint="candide --debug … shows where; please report it"

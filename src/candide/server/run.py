@@ -13,16 +13,17 @@ import gc
 import importlib
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 import uvicorn
 
 from candide.errors import SetupError
+from candide.server.address import Address, leave_address, read_addresses
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -55,6 +56,26 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises SetupError when it cannot begin."""
+    with _private_files():
+        _serve(settings)
+
+
+@contextlib.contextmanager
+def _private_files() -> Generator[None]:
+    """Let others on the machine read nothing of what is made meanwhile.
+
+    Databases, their logs, backups, and the logs of engines are made in many places, by libraries and
+    child processes too, and the umask is what they all keep to. A server makes no file for anyone else;
+    the other commands do, like exports, and keep the user's umask.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,
@@ -62,7 +83,15 @@ def serve(settings: Settings) -> None:
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    listener = _listen(settings.host, settings.port)
+    running = read_addresses(settings.run_dir)
+    listener = _listen(settings.host, settings.port, running)
+    if running:
+        print(
+            f"another Candide runs on this home, at {running[0].url}, which the commands talk to; "
+            "this one loads a model of its own",
+            file=sys.stderr,
+            flush=True,
+        )
     with contextlib.closing(listener):
         run = _run(settings, listener)
         try:
@@ -82,8 +111,8 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
         services = await _load(settings, front)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        with _address_left(settings, url):
-            print(f"Candide is at {url}", file=sys.stderr, flush=True)
+        with leave_address(settings.run_dir, _describe(settings, url)):
+            print(f"Candide is at {url}\n{_next_steps(settings, url)}", file=sys.stderr, flush=True)
             await serving
     finally:
         server.should_exit = True
@@ -91,6 +120,23 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
         await serving
         if services is not None:
             await services.close()
+
+
+def _describe(settings: Settings, url: str) -> Address:
+    from candide.compose import uses_embedded
+
+    return Address(
+        url=url,
+        pid=os.getpid(),
+        api_key=settings.api_key,
+        embedded=uses_embedded(settings),
+        engine_urls=settings.engine_urls,
+    )
+
+
+def _next_steps(settings: Settings, url: str) -> str:
+    home = f" --home {shlex.quote(str(settings.home))}" if settings.origins.get("home") == "flag" else ""
+    return f"Chat in a terminal: candide{home}. OpenAI clients: {url}/v1. Every path: {url}/docs"
 
 
 def configure(app: ASGIApp, grace_s: int) -> uvicorn.Config:
@@ -153,7 +199,7 @@ async def _load(settings: Settings, front: _Front) -> Services:
     return services
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, running: Sequence[Address]) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,6 +209,11 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
+            if own := next((address for address in running if address.url.endswith(f":{port}")), None):
+                raise SetupError(
+                    f"Candide is already at {own.url}",
+                    hint="candide chats with it; another one needs another --port",
+                ) from None
             raise SetupError(
                 f"port {port} of {host} is in use",
                 hint="stop what listens there, or choose another with --port",
@@ -172,21 +223,3 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
-
-
-@contextlib.contextmanager
-def _address_left(settings: Settings, url: str) -> Generator[None]:
-    """Leave the address for the commands of this machine's user, as long as the server runs."""
-    path = settings.run_dir / "server.json"
-    content = {"url": url, "pid": os.getpid(), "api_key": settings.api_key}
-    partial = path.with_suffix(".part")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(msgspec.json.encode(content))
-    partial.replace(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            if msgspec.json.decode(path.read_bytes()).get("pid") == os.getpid():
-                path.unlink()
