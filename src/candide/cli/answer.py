@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from candide.cli.client import Client
-from candide.cli.output import print_note
+from candide.cli.output import OutputError, ReaderGone, print_note
 from candide.domain.turns import (
     ContextCompacted,
     EngineSwitched,
@@ -259,13 +259,13 @@ async def follow(client: Client, turn_id: str, view: View) -> Answer:
                 await asyncio.wait([reader], timeout=PAINT_EVERY_S)
         if not reader.cancelled():
             reader.result()
-    except BrokenPipeError:
-        await client.stop_turn(turn_id)  # whoever closed the pipe has read enough
+    except (ReaderGone, OutputError):
+        await client.stop_turn(turn_id)  # nobody reads on
         raise
     finally:
         reader.cancel()
         await asyncio.gather(reader, *stopping, return_exceptions=True)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ReaderGone, OutputError):
             view.close()
     return answer
 

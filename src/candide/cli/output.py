@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import sys
@@ -10,9 +12,67 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from candide.errors import CandideError
+from candide.errors import CandideError, SetupError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class OutputError(SetupError):
+    """Standard output cannot be written."""
+
+    code = "output"
+
+
+class ReaderGone(BrokenPipeError):
+    """Whoever read standard output closed it. Raised without the errno, at which typer would exit with 1."""
+
+
+class _StandardOutput(io.FileIO):
+    """Descriptor 1, whose failures can be told from those of every other file and connection."""
+
+    def write(self, data: Any, /) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise ReaderGone("the reader of standard output has gone") from None
+        except OSError as error:
+            reason = "it is closed" if error.errno == errno.EBADF else (error.strerror or str(error))
+            raise OutputError(
+                f"standard output cannot be written: {reason[:1].lower()}{reason[1:]}"
+            ) from error
+
+
+def prepare_standard_streams() -> None:
+    """Have all three, also where who started this closed some, and errors of output that are named."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # A free number would be given to the next file opened: an answer must not end in the
+            # database. What cannot be written fails as a closed one does.
+            null = os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdin = os.fdopen(0, closefd=False)
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+    before = sys.stdout
+    if before is None or not before.isatty():  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_StandardOutput(1, "w", closefd=False)),
+            encoding=before.encoding if before else "utf-8",
+            errors=before.errors if before else "strict",
+        )
+
+
+def abandon_output() -> None:
+    """Let go of standard output and of what waits to be written there: the exit must not try again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def plain_text(text: str) -> str:
