@@ -1,4 +1,8 @@
-"""Flags made from the settings, so that each option is named, typed and explained once."""
+"""Flags made from the settings, so that each option is named, typed and explained once.
+
+What a shell completes behind a flag or an argument is found here too, from local files alone: a key was
+pressed, and nothing may be waited for.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,32 @@ def flag_names(setting: dataclasses.Field[Any]) -> list[str]:
     return [f"--{name}"]
 
 
+def complete_installed(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of models on this machine that begin so."""
+    from candide.errors import SettingsError
+    from candide.settings import load_settings
+
+    try:
+        # The command itself has not run: what stands before it is read from what was parsed.
+        folder = load_settings({"home": ctx.find_root().params.get("home")}).weights_dir
+        names = [path.stem for path in folder.glob("*.gguf")]
+    except (SettingsError, OSError):
+        return []  # the command will say so; a completion has no place to
+    return sorted(name for name in names if name.startswith(incomplete) and not name.startswith("."))
+
+
+def complete_catalogue(incomplete: str) -> list[str]:
+    """Names of the catalogue that begin so."""
+    from candide.models.catalog import load_catalog
+
+    return [entry.name for entry in load_catalog() if entry.name.startswith(incomplete)]
+
+
+def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of models on this machine, and then of the catalogue, that begin so."""
+    return list(dict.fromkeys([*complete_installed(ctx, incomplete), *complete_catalogue(incomplete)]))
+
+
 def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for each setting; it gets those that were used as `flags`."""
     hints = get_type_hints(Settings)
@@ -50,6 +80,7 @@ def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
             help=_flag_help(setting),
             metavar="<str>" if is_list else None,
             show_default=False,
+            autocompletion=complete_model if setting.name == "model" else None,
         )
         parameters.append(
             inspect.Parameter(
