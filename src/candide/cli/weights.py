@@ -95,11 +95,18 @@ class PullProgress:
 
 def _make_bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
     from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
+
+    class DescriptionColumn(ProgressColumn):
+        """The one that gives way where a terminal is narrow: the numbers are what is looked at."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.description, no_wrap=True, overflow="ellipsis")
 
     class SpeedColumn(ProgressColumn):
         """The speed as it is told, without the time in which an index was looked through."""
@@ -116,11 +123,11 @@ def _make_bars() -> Bars:
             return table
 
     return NarrowBars(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        SpeedColumn(),
-        TimeRemainingColumn(),
+        DescriptionColumn(),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, width=8)),
+        DownloadColumn(table_column=Column(no_wrap=True)),
+        SpeedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
     )
@@ -128,8 +135,10 @@ def _make_bars() -> Bars:
 
 def pull_weights(settings: Settings, target: str, name: str | None) -> Weights:
     """Fetch weights into the home, showing how far it is. Raises as WeightsFolder.pull does."""
+    from candide.compose import prepare_home
     from candide.models.weights import WeightsFolder
 
+    prepare_home(settings)
     with PullProgress() as progress:
         return WeightsFolder(settings.weights_dir).pull(target, name=name, progress=progress)
 
