@@ -495,7 +495,7 @@ def test_doctor_asks_the_engines_of_the_running_server(candide: Any) -> None:
     assert checks["engine http://127.0.0.1:1/v1"]["hint"]
     assert server.url in checks["server"]["message"]
     assert "loading" not in checks["server"]["message"]
-    assert checks["weights"]["message"] == "not needed: the embedded engine is off"
+    assert checks["weights"]["message"] == "not needed: no embedded engine"
 
 
 def test_models_that_are_not_there_are_named(candide: Any) -> None:

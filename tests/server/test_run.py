@@ -10,6 +10,7 @@ import pytest
 
 from candide.compose import check_model, compose
 from candide.errors import CandideError, SettingsError, SetupError, StoreError
+from candide.server.address import Address, leave_address, read_addresses
 from candide.server.run import serve
 from candide.settings import load_settings
 
@@ -77,3 +78,17 @@ async def test_a_damaged_database_is_named_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "home" / "candide.db").write_bytes(b"no database" * 500)
     with pytest.raises(StoreError, match="is damaged"):
         await compose(settings(tmp_path))
+
+
+def test_a_living_server_is_found_and_a_dead_one_is_not(tmp_path: Path) -> None:
+    left = tmp_path / "servers" / "server_0.json"
+    left.parent.mkdir()
+    left.write_text('{"url": "http://127.0.0.1:1", "pid": 1}')
+    assert read_addresses(tmp_path) == [], "nobody holds a lock on it"
+    first, second = Address("http://127.0.0.1:2", pid=2), Address("http://127.0.0.1:3", pid=3)
+    with leave_address(tmp_path, first):
+        assert not left.exists()
+        with leave_address(tmp_path, second):
+            assert read_addresses(tmp_path) == [first, second]
+        assert read_addresses(tmp_path) == [first]
+    assert list(left.parent.iterdir()) == []

@@ -55,11 +55,12 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
     running = await find_running(settings.run_dir)
     # What the running server was told on its command line counts, and not what is set here.
     embedded = running.embedded if running is not None else uses_embedded(settings)
+    model = running.model if running is not None else settings.model
     checks = [
         *_check_machine(embedded),
         _check_home(settings.home),
         _check_space(settings.home),
-        _check_weights(settings, embedded),
+        _check_weights(settings, model) if embedded else _ok("weights", "not needed: no embedded engine"),
         *[check async for check in _check_engines(settings, running, embedded)],
         await _check_database(settings),
         *[check async for check in _check_server(settings, running)],
@@ -140,18 +141,16 @@ def _check_space(home: Path) -> Check:
     return _ok("disk", message)
 
 
-def _check_weights(settings: Settings, embedded: bool) -> Check:
+def _check_weights(settings: Settings, model: str) -> Check:
     from candide.models.choice import choose_model, estimate_model
     from candide.models.gguf import read_header
     from candide.models.machine import read_machine
     from candide.models.weights import WeightsFolder
 
-    if not embedded:
-        return _ok("weights", "not needed: the embedded engine is off")
     folder = WeightsFolder(settings.weights_dir)
     machine = read_machine()
     try:
-        weights = folder.find(settings.model) if settings.model else folder.default()
+        weights = folder.find(model) if model else folder.default()
         if weights is None:
             choice = choose_model(folder.catalog, folder.installed(), machine)
             if choice.installed is None:

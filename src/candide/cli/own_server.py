@@ -43,10 +43,11 @@ class OwnServer:
 
     async def start(self) -> None:
         """Return once requests are accepted; raises SetupError when the home or a setting forbids it."""
-        from candide.compose import compose
+        from candide.compose import compose, prepare_home
         from candide.server.app import create_app
         from candide.server.run import configure
 
+        prepare_home(self._settings)
         self._open_log()
         listener = socket.create_server(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -68,7 +69,6 @@ class OwnServer:
 
     def _open_log(self) -> None:
         try:
-            self.log_path.parent.mkdir(parents=True, exist_ok=True)
             handler = logging.handlers.RotatingFileHandler(self.log_path, maxBytes=4_000_000, backupCount=1)
         except OSError as error:
             raise StoreError(

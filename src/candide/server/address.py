@@ -25,6 +25,8 @@ class Address(msgspec.Struct, frozen=True):
     api_key: str = ""
     embedded: bool = True
     """Whether the server runs the embedded engine."""
+    model: str = ""
+    """What the embedded engine answers with, as a setting names it."""
     engine_urls: tuple[str, ...] = ()
     """The engines that it was attached to. Their keys stay with it."""
 

@@ -130,6 +130,7 @@ def _describe(settings: Settings, url: str) -> Address:
         pid=os.getpid(),
         api_key=settings.api_key,
         embedded=uses_embedded(settings),
+        model=settings.model,
         engine_urls=settings.engine_urls,
     )
 
