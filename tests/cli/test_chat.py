@@ -318,6 +318,53 @@ def test_answer_goes_on_after_the_chat_was_left_and_is_shown_by_the_next(
     assert re.findall(r"w(\d+)", text.partition("> slow")[2]) == [str(n) for n in range(1, 61)]
 
 
+def test_ctrl_d_leaves_at_once_and_a_running_server_goes_on(terminal: Open, candide: Any) -> None:
+    candide.serve()
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("slow")
+    chat.wait_for(r"w5 ")
+    chat.press("ctrl-d")
+    assert chat.wait() == 0
+    assert "the answer goes on and the next start shows it" in chat.text
+    assert "w60" not in chat.text
+    text = ""
+    while not text.endswith("w60 "):
+        text = messages(candide)[-1]["text"]
+
+
+def test_ctrl_d_leaves_and_an_answer_of_its_own_server_goes_on_at_the_next_start(terminal: Open) -> None:
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("slow")
+    chat.wait_for(r"w5 ")
+    chat.press("ctrl-d")
+    assert chat.wait() == 0
+    assert "the answer goes on at the next start" in chat.text
+    assert "w60" not in chat.text
+    text = terminal().wait_for(r"w60")
+    assert re.findall(r"w(\d+)", text.partition("> slow")[2]) == [str(n) for n in range(1, 61)]
+
+
+def test_what_is_typed_around_ctrl_d_is_not_lost_silently(terminal: Open) -> None:
+    chat = terminal()
+    chat.wait_for("candide ")
+    chat.type("\x04typed too early\r")
+    assert chat.wait() == 0
+    assert "not sent: “typed too early”" in chat.text
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("endless")
+    chat.wait_for(r"w5 ")
+    chat.type("and mroe\x7f\x7f\x7fore\x04")
+    assert chat.wait() == 0
+    assert "not sent: “and more”" in chat.text
+    chat = terminal("chat", "--new")
+    chat.wait_for_prompt()
+    chat.press("up")
+    chat.wait_for(r"^> and more\Z")
+
+
 def test_chat_goes_on_when_the_server_is_started_again(terminal: Open, candide: Any) -> None:
     server = candide.serve()
     chat = terminal()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from candide.cli.client import Client
+from candide.cli.keyboard import Keyboard, suspensions
 from candide.cli.output import OutputError, ReaderGone, print_note
 from candide.domain.turns import (
     ContextCompacted,
@@ -94,6 +95,10 @@ class View(Protocol):
         """Called several times a second."""
         ...
 
+    def pause(self) -> None:
+        """Other programs use the terminal until the next call."""
+        ...
+
     def close(self) -> None:
         """The answer is over, or its reader has gone."""
         ...
@@ -105,6 +110,8 @@ class SilentView:
     def show(self, event: TurnEvent) -> None: ...
 
     def tick(self) -> None: ...
+
+    def pause(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -122,6 +129,8 @@ class RawView:
             self._last = event.text[-1]
 
     def tick(self) -> None: ...
+
+    def pause(self) -> None: ...
 
     def close(self) -> None:
         if self._last != "\n":
@@ -182,6 +191,11 @@ class LiveView:
             return
         self._stream.replace(self._dim(self._waiting_line(now)))
 
+    def pause(self) -> None:
+        # What may still change is taken off the screen and painted anew, below what comes in between.
+        self._stream.replace(None)
+        self._fresh = self._begun
+
     def close(self) -> None:
         if self._begun:
             self._stream.finish()
@@ -234,9 +248,10 @@ def interrupts(handle: Callable[[], None]) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-async def follow(client: Client, turn_id: str, view: View) -> Answer:
+async def follow(client: Client, turn_id: str, view: View, keyboard: Keyboard | None = None) -> Answer:
     """Show a turn to its end; Ctrl-C stops the answer, and a second one only stops looking at it.
 
+    On a `keyboard` Ctrl-D stops looking at it too.
     `Answer.state` is `running` when the reader left before the end.
     """
     answer = Answer()
@@ -253,7 +268,8 @@ async def follow(client: Client, turn_id: str, view: View) -> Answer:
             reader.cancel()
 
     try:
-        with interrupts(interrupt):
+        watched = keyboard.watched(reader.cancel) if keyboard else contextlib.nullcontext()
+        with interrupts(interrupt), suspensions(view.pause), watched:
             while not reader.done():
                 view.tick()
                 await asyncio.wait([reader], timeout=PAINT_EVERY_S)

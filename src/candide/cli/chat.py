@@ -25,6 +25,7 @@ from rich.console import Console
 from candide.cli.answer import Answer, LiveView, follow
 from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
+from candide.cli.keyboard import Keyboard
 from candide.cli.markdown import MarkdownStream, dim
 from candide.cli.output import ago, plain_text, print_error, print_note
 from candide.conversation.tree import find_leaf, find_siblings
@@ -44,7 +45,7 @@ COMMANDS = {
     "/search": ("WORDS", "search every conversation"),
     "/export": ("[FILE]", "write this conversation to a file; .json holds everything, .md is to be read"),
     "/help": ("", "show this"),
-    "/quit": ("", "leave; so does Ctrl-D"),
+    "/quit": ("", "leave; so does Ctrl-D, also during an answer, which goes on"),
 }
 LISTED = 15
 """How many conversations `/open` lists."""
@@ -75,6 +76,7 @@ class Chat:
             completer=self._completer,
             complete_while_typing=True,
             enable_open_in_editor=True,
+            enable_suspend=True,
             prompt_continuation=HTML("<ansibrightblack>… </ansibrightblack>"),
         )
 
@@ -82,6 +84,14 @@ class Chat:
         if self._model is not None:
             self._model = await self._client.find_model(self._model)
         await self._refresh_completions()
+        with contextlib.suppress(EOFError):
+            await self._talk(new=new, reference=reference)
+        if unsent := Keyboard(self._session.input).take_text():
+            self._session.history.append_string(unsent)
+            print_note(f"not sent: “{unsent}”; Up recalls it in the next chat")
+
+    async def _talk(self, *, new: bool, reference: str | None) -> None:
+        """Take lines until the user leaves; raises EOFError for Ctrl-D."""
         print_note(f"{self._model or self._default_model()} answers; /model shows the others")
         if reference is not None:
             await self._resume(await self._client.find_conversation(reference))
@@ -97,8 +107,6 @@ class Chat:
                 print_note("Ctrl-D leaves")
                 text = ""
                 continue
-            except EOFError:
-                return
             text, typed = "", text.rstrip()
             if not typed.strip():
                 continue
@@ -153,7 +161,7 @@ class Chat:
             self._console.print(f"  {f'{name} {args}':{width}}  {text}", markup=False)
         self._console.print(
             "\n  Enter sends; Alt+Enter, Ctrl-J or a \\ at the end of the line begins another line.\n"
-            "  Ctrl-C stops an answer; Up recalls earlier questions; Ctrl-X Ctrl-E opens $EDITOR.",
+            "  Ctrl-C stops an answer; Ctrl-Z suspends; Up recalls earlier questions; Ctrl-X Ctrl-E opens $EDITOR.",
             markup=False,
         )
 
@@ -292,10 +300,18 @@ class Chat:
 
     async def _follow(self, turn_id: str) -> None:
         self._console.print()
+        keyboard = Keyboard(self._session.input)
+        view = LiveView(self._console, self._shown_model())
         try:
-            answer = await follow(self._client, turn_id, LiveView(self._console, self._shown_model()))
+            answer = await follow(self._client, turn_id, view, keyboard)
         finally:
-            await self._reload()
+            if not keyboard.left:
+                await self._reload()
+        if keyboard.left:
+            if answer.state == "running":
+                when = "at the next start" if self._client.is_own else "and the next start shows it"
+                print_note(f"the answer goes on {when}")
+            raise EOFError
         self._console.print(dim(" · ".join(filter(None, (self._places(), _summary(answer))))))
         self._console.print()
         answer.raise_failure()
