@@ -248,19 +248,19 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, "-m", "candide", *arguments, "--port", str(port)]
         self._environ = {**os.environ, **environ}
-        self._log = log
+        self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         for _ in range(1200):
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self._command} ended:\n{self._log.read_text()}")
+                raise RuntimeError(f"{self._command} ended:\n{self.log.read_text()}")
             with contextlib.suppress(OSError), urllib.request.urlopen(self.url + "/health", timeout=5):
                 return
             time.sleep(0.05)
-        raise RuntimeError(f"{self._command} does not answer:\n{self._log.read_text()}")
+        raise RuntimeError(f"{self._command} does not answer:\n{self.log.read_text()}")
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -281,7 +281,9 @@ async def test_a_write_that_raises_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         async with store.database.write() as connection:
             await connection.execute(
-                sa.text("INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)")
+                sa.text(
+                    "INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)"
+                )
             )
             raise RuntimeError
     assert await store.conversations.list(limit=10) == []

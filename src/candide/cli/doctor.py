@@ -142,7 +142,7 @@ def _check_space(home: Path) -> Check:
 
 
 def _check_weights(settings: Settings, model: str) -> Check:
-    from candide.models.choice import choose_model, estimate_model
+    from candide.models.choice import choose_model, estimate_model, format_gigabytes
     from candide.models.gguf import read_header
     from candide.models.machine import read_machine
     from candide.models.weights import WeightsFolder
@@ -167,7 +167,7 @@ def _check_weights(settings: Settings, model: str) -> Check:
     if estimate is None:
         return _ok("weights", f"{weights.name} ({weights.path})")
     memory, speed = estimate
-    message = f"{weights.name}, {memory / (1 << 30):.1f} GB in memory, about {speed:.0f} tokens/s"
+    message = f"{weights.name}, {format_gigabytes(memory)} in memory, about {speed:.0f} tokens/s"
     if memory > machine.memory_bytes:
         return _fail("weights", f"{message}: more than this machine has", _smaller(folder, machine))
     return _ok("weights", message)

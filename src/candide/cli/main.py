@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from candide.cli import conversations, engine, models
-from candide.cli.flags import with_settings_flags
+from candide.cli.flags import complete_model, with_settings_flags
 from candide.cli.invocation import Invocation, debugging, invocation, run
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 
 ModelFlag = Annotated[
-    str | None, typer.Option("--model", "-m", help="Model to answer with; candide models list shows them.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model to answer with; candide models list shows them.",
+        autocompletion=complete_model,
+    ),
 ]
 EngineFlag = Annotated[
     list[str] | None,
@@ -234,8 +240,13 @@ def _serving(settings: Settings, model: str | None) -> Settings:
     """Settings under which a server of one's own serves the model asked for. Raises NotFound."""
     if model is None:
         return settings
-    # A bare name may be that of a model that is installed, or served, under it.
-    if model.endswith(".gguf") and Path(model).name != model and not Path(model).expanduser().is_file():
+    # A bare name may be that of a model that is installed, or served, under it; `hf:` and URLs are fetched.
+    if (
+        ":" not in model
+        and model.endswith(".gguf")
+        and Path(model).name != model
+        and not Path(model).expanduser().is_file()
+    ):
         from candide.cli.client import missing_file
 
         raise missing_file(model)

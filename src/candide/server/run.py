@@ -17,7 +17,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -39,6 +39,14 @@ class Server(uvicorn.Server):
     """A server that lets the process live after it: uvicorn's own raises the signal that stopped it
     again, which would end the process before the services are closed.
     """
+
+    before_end: Callable[[], None] | None = None
+    """Called when it has been told to stop, before it waits for the connections that are open."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.before_end is not None:
+            self.before_end()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -109,6 +117,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     services = None
     try:
         services = await _load(settings, front)
+        server.before_end = services.turn_log.dismiss_followers
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         with leave_address(settings.run_dir, _describe(settings, url)):
