@@ -40,7 +40,9 @@ def test_what_surrounds_a_title_goes(written: str, title: str) -> None:
     assert clean_title(written, "What is\na garden?") == title
 
 
-@pytest.mark.parametrize("said", ["At most six words, no quotation marks, no full stop.", "N'écris que le titre."])
+@pytest.mark.parametrize(
+    "said", ["At most six words, no quotation marks, no full stop.", "N'écris que le titre."]
+)
 def test_what_repeats_the_request_is_no_title(said: str) -> None:
     assert clean_title(said, "What is\na garden?") == "What is a garden?"
 
