@@ -86,6 +86,8 @@ class _Chunk(msgspec.Struct):
 class _Here:
     """The server that is measured, at its address."""
 
+    is_own = True
+
     def __init__(self, url: str) -> None:
         self.address = Address(url)
 
