@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import pytest
 
 from candide.engine.scripted import Fault, Reply, Script, ScriptedEngine
@@ -274,7 +276,11 @@ class Terminal:
 
     def close(self) -> None:
         if self._process.isalive():
-            self._process.kill(signal.SIGKILL)
+            # A shell's jobs too, one by one: where SIGHUP is ignored, they would live on and hold the terminal.
+            leader = psutil.Process(self._process.pid)
+            for process in (*leader.children(recursive=True), leader):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self._reader.join(PATIENCE_S)
         self._process.close()
 
