@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
-from candide.domain.addresses import is_loopback
+from candide.domain.addresses import complete_base_url, is_loopback
 from candide.domain.engines import Engine
 from candide.domain.turns import Turn, TurnEvent
 from candide.engine.attached import AttachedEngine
@@ -213,10 +213,7 @@ def _embedded_options(settings: Settings) -> EmbeddedOptions:
 def _attached_engines(settings: Settings) -> list[AttachedEngine]:
     engines: list[AttachedEngine] = []
     for index, url in enumerate(settings.engine_urls):
-        base = url.rstrip("/")
-        # OpenAI's clients want the /v1 in their base URL, people leave it out as often.
-        if base.count("/") == 2:
-            base += "/v1"
+        base = complete_base_url(url)
         key = settings.engine_keys[index] if index < len(settings.engine_keys) else ""
         name = base.partition("://")[2]
         engines.append(AttachedEngine(name, base, key, settings.engine_timeout_s))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from starlette.types import Message
 
 from candide.server.disconnect import ClientGone, UntilGone
+from candide.server.sse import STOPPED, EventStream
 
 
 def client(goes: asyncio.Event) -> Callable[[], Awaitable[Message]]:
@@ -78,3 +79,28 @@ async def test_a_block_that_is_done_is_left_alone() -> None:
         await asyncio.sleep(0)
     goes.set()
     await asyncio.sleep(0.01)
+
+
+async def test_a_stream_that_the_servers_end_cuts_says_so() -> None:
+    sent: list[Message] = []
+    closed = False
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def source() -> AsyncGenerator[bytes, None]:
+        nonlocal closed
+        try:
+            yield b"data: 1\n\n"
+            await asyncio.sleep(10)
+        finally:
+            closed = True
+
+    stream = EventStream(source())
+    task = asyncio.create_task(stream({"type": "http"}, client(asyncio.Event()), send))
+    while len(sent) < 2:
+        await asyncio.sleep(0)
+    task.cancel()
+    await task
+    assert closed
+    assert (sent[-1]["body"], sent[-1]["more_body"]) == (STOPPED, False)

@@ -75,20 +75,27 @@ def assert_whole(server: ServerProcess, asked: list[tuple[str, str]], clients: l
         assert (answer["text"], answer["state"]) == (ANSWER, "complete")
 
 
-def test_turns_are_finished_though_the_server_is_killed(
-    candide_server: Starter, engine_process: Starter
-) -> None:
-    engine = engine_process(**SCRIPT)
-    server = candide_server("--engine-url", engine.url)
+def ask_through_kills(
+    server: ServerProcess, killed: ServerProcess, pauses: tuple[float, float]
+) -> list[Client]:
+    """Ask three questions, kill a process three times meanwhile, and check that every answer is whole."""
     asked = [ask(server) for _ in range(3)]
     clients = [Client(server, turn) for _, turn in asked]
     for client in clients:
         client.start()
     for _ in range(3):
-        time.sleep(random.uniform(0.05, 0.5))
-        server.kill()
-        server.start()
+        time.sleep(random.uniform(*pauses))
+        killed.kill()
+        killed.start()
     assert_whole(server, asked, clients)
+    return clients
+
+
+def test_turns_are_finished_though_the_server_is_killed(
+    candide_server: Starter, engine_process: Starter
+) -> None:
+    server = candide_server("--engine-url", engine_process(**SCRIPT).url)
+    clients = ask_through_kills(server, server, (0.05, 0.5))
     assert any(client.connections > 1 for client in clients)
 
 
@@ -96,16 +103,7 @@ def test_turns_are_finished_though_the_engine_is_killed(
     candide_server: Starter, engine_process: Starter
 ) -> None:
     engine = engine_process(**SCRIPT)
-    server = candide_server("--engine-url", engine.url)
-    asked = [ask(server) for _ in range(3)]
-    clients = [Client(server, turn) for _, turn in asked]
-    for client in clients:
-        client.start()
-    for _ in range(3):
-        time.sleep(random.uniform(0.1, 0.4))
-        engine.kill()
-        engine.start()
-    assert_whole(server, asked, clients)
+    clients = ask_through_kills(candide_server("--engine-url", engine.url), engine, (0.1, 0.4))
     assert any(event["kind"] == "EngineSwitched" for client in clients for _, event in client.seen)
 
 

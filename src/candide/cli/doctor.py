@@ -26,6 +26,7 @@ import msgspec
 from candide import __version__
 from candide.cli.connection import find_running
 from candide.cli.output import plain_text, print_json
+from candide.domain.addresses import complete_base_url
 from candide.errors import CandideError, EngineUnavailable
 from candide.server.address import Address
 
@@ -199,9 +200,7 @@ async def _check_engine(url: str, key: str, *, knows_key: bool) -> Check:
     from candide.engine.client import EngineClient
 
     name = f"engine {url}"
-    base = url.rstrip("/")
-    base = base + "/v1" if base.count("/") == 2 else base
-    client = EngineClient(url, base, key, 10.0)
+    client = EngineClient(url, complete_base_url(url), key, 10.0)
     try:
         models = await client.models()
     except EngineUnavailable as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from candide.domain.ids import new_id
+from candide.store.owners import is_let_go
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ def read_addresses(run_dir: Path) -> list[Address]:
     found: list[Address] = []
     for path in _records(run_dir):
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            if not _is_left_behind(path):
+            if not is_let_go(path):
                 found.append(msgspec.json.decode(path.read_bytes(), type=Address))
     return found
 
@@ -46,7 +47,7 @@ def leave_address(run_dir: Path, address: Address) -> Generator[None]:
     """Leave the address under the home for as long as the context lasts."""
     for record in _records(run_dir):
         with contextlib.suppress(OSError):
-            if _is_left_behind(record):
+            if is_let_go(record):
                 record.unlink()
     path = run_dir / "servers" / f"{new_id('server')}.json"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -65,15 +66,3 @@ def leave_address(run_dir: Path, address: Address) -> Generator[None]:
 
 def _records(run_dir: Path) -> list[Path]:
     return sorted((run_dir / "servers").glob("*.json"))
-
-
-def _is_left_behind(path: Path) -> bool:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        # Shared: others may ask at the same time.
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True

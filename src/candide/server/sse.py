@@ -46,7 +46,6 @@ class EventStream(Response):
                     await self._stream(send)
         except asyncio.CancelledError:
             # The server ends, and gave the stream the time that it gives: it is said, not just broken off.
-            await self._source.aclose()
             await send({"type": "http.response.body", "body": STOPPED, "more_body": False})
         finally:
             await self._source.aclose()

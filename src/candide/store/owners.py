@@ -15,6 +15,19 @@ from candide.domain.ids import new_id
 from candide.errors import StoreError
 
 
+def is_let_go(path: Path) -> bool:
+    """Whether nobody holds the lock on a file any more. Raises OSError when there is no telling."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Shared: others may ask at the same time.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
 class Owner:
     def __init__(self, run_dir: Path) -> None:
         self.id = new_id("owner")
@@ -35,17 +48,9 @@ class Owner:
         if owner == self.id:
             return False
         try:
-            file = os.open(self._folder / owner, os.O_RDWR | os.O_CLOEXEC)
+            return is_let_go(self._folder / owner)
         except OSError:
             return False
-        try:
-            # Shared: others may ask at the same time.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(file)
-        return True
 
     def close(self) -> None:
         # The file stays: whoever asks about this owner's turns learns from it that it has gone.
