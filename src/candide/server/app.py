@@ -1,9 +1,9 @@
-"""The ASGI application: `/api`, `/v1`, `/health` and `/ready` behind the guard."""
+"""The ASGI application: the page, `/api`, `/v1`, `/health` and `/ready` behind the guard."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from candide import __version__
@@ -12,18 +12,9 @@ from candide.server.failures import install_error_handlers
 from candide.server.guard import Guard
 from candide.server.openai import build_router as build_openai
 from candide.server.openai.errors import ErrorReply
+from candide.server.page import build_router as build_page
 from candide.server.services import Services
 from candide.server.transfer import build_router as build_transfer
-
-WELCOME = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Candide</title>
-<body style="font: 1.1em/1.6 system-ui; max-width: 34em; margin: 4em auto; padding: 0 1em">
-<h1>Candide is running</h1>
-<p>Chat in a terminal: <code>candide</code></p>
-<p>OpenAI clients: the base URL is this address with <code>/v1</code></p>
-<p><a href="/docs">Every path of the server</a></p>
-</body></html>
-"""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -41,6 +32,7 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(build_api(services))
     app.include_router(build_transfer(services))
     app.include_router(build_openai(services))
+    app.include_router(build_page())
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["state"], summary="200 once requests are accepted")
@@ -55,10 +47,6 @@ def create_app(services: Services) -> FastAPI:
         return JSONResponse(
             {**status, "unreachable": services.routes.unreachable}, status_code=200 if is_ready else 503
         )
-
-    @app.get("/", include_in_schema=False)
-    async def welcome() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
-        return HTMLResponse(WELCOME)
 
     app.add_middleware(Guard, access=services.access)
     return app

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from candide.errors import CandideError, NotAllowed, NotFound, TooLarge
 from candide.server.failures import error_body
+from candide.server.page import is_asset, is_public
 from candide.server.services import Access
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
@@ -58,6 +59,8 @@ class Guard:
         if "\0" in path:
             raise NotFound("there is nothing under a path with a NUL character", code="unknown_url")
         if self._access.api_key:
+            if is_public(path):
+                return
             scheme, _, key = headers.get("authorization", "").partition(" ")
             given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
             if not hmac.compare_digest(given.encode(), self._access.api_key.encode()):
@@ -74,7 +77,7 @@ class Guard:
                 hint="add it to allowed_hosts in the settings",
             )
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        if origin is not None and not is_asset(path) and origin.partition("://")[2].lower() != host.lower():
             raise NotAllowed(f"pages of '{origin}' may not use this server", code="origin_not_allowed")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path.startswith(("/api", "/v1")):
             raise NotAllowed("pages of other sites may not use this server", code="origin_not_allowed")
