@@ -282,7 +282,7 @@ async def test_a_write_that_raises_leaves_nothing(store: Store) -> None:
         async with store.database.write() as connection:
             await connection.execute(
                 sa.text(
-                    "INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)"
+                    "INSERT INTO conversations (id, title, created_at, updated_at) VALUES ('conv_1', '', 1.0, 1.0)"
                 )
             )
             raise RuntimeError
@@ -300,7 +300,7 @@ async def test_a_write_that_is_cancelled_leaves_nothing_and_the_next_one_works(
             async with store.database.write(durable=durable) as connection:
                 await connection.execute(
                     sa.text(
-                        "INSERT INTO conversations VALUES ('conv_1', '', NULL, NULL, NULL, 1.0, 1.0, NULL, FALSE)"
+                        "INSERT INTO conversations (id, title, created_at, updated_at) VALUES ('conv_1', '', 1.0, 1.0)"
                     )
                 )
                 inside.set()

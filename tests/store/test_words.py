@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candide.store.words import SNIPPET_CHARS, cut_snippet, fold
+from candide.store.folding import fold
+from candide.store.words import SNIPPET_CHARS, cut_snippet
 
 if TYPE_CHECKING:
     from conftest import Store

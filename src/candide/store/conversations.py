@@ -26,12 +26,13 @@ _FIND = sa.select(conversations).where(
     conversations.c.id == sa.bindparam("conversation"), conversations.c.deleted_at.is_(None)
 )
 _FIND_AND_LOCK = _FIND.with_for_update()
+_MESSAGE_COLUMNS = [messages.c[name] for name in Message.__struct_fields__]
 _FIND_MESSAGES = (
-    sa.select(messages)
+    sa.select(*_MESSAGE_COLUMNS)
     .where(messages.c.conversation_id == sa.bindparam("conversation"))
     .order_by(messages.c.id)
 )
-_FIND_MESSAGE = sa.select(messages).where(messages.c.id == sa.bindparam("message"))
+_FIND_MESSAGE = sa.select(*_MESSAGE_COLUMNS).where(messages.c.id == sa.bindparam("message"))
 _ADD = conversations.insert()
 _ADD_MESSAGES = messages.insert()
 

@@ -13,14 +13,24 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     false,
+    text,
 )
+from sqlalchemy.engine.default import DefaultExecutionContext
+
+from candide.store.folding import fold_words
 
 metadata = MetaData()
+
+
+def _fold_title(context: DefaultExecutionContext) -> str:
+    return fold_words(context.get_current_parameters()["title"])
+
 
 conversations = Table(
     "conversations",
@@ -35,7 +45,18 @@ conversations = Table(
     Column("deleted_at", Float),
     # Those of responses in the background: their callers know them by the response.
     Column("hidden", Boolean, nullable=False, default=False, server_default=false()),
+    Column("pinned", Boolean, nullable=False, default=False, server_default=false()),
+    Column("archived", Boolean, nullable=False, default=False, server_default=false()),
+    Column("unread", Boolean, nullable=False, default=False, server_default=false()),
+    Column("folder_id", String(40)),
+    # Where it stood when its folder was deleted: there it stands again when the folder is restored.
+    Column("former_folder_id", String(40)),
+    Column("instructions", Text),
+    Column("params", JSON, nullable=False, default=dict, server_default=text("'{}'")),
+    # The title as searches compare it; see `candide.store.folding`.
+    Column("title_words", Text, nullable=False, default=_fold_title, server_default=text("''")),
     Index("conversations_by_time", "updated_at"),
+    Index("conversations_of_folder", "folder_id"),
 )
 
 messages = Table(
@@ -53,6 +74,15 @@ messages = Table(
     Column("turn_id", String(40)),
     Column("usage", JSON),
     Column("created_at", Float, nullable=False),
+    Column("engine", Text),
+    Column("timings", JSON),
+    Column("finish_reason", Text),
+    Column("error", JSON),
+    Column("feedback", JSON),
+    # The message with whose deletion this one went; null of those that are there.
+    Column("deleted_with", String(40)),
+    # Of a message that was deleted: the leaf that was current before, if it went with it.
+    Column("leaf_before", String(40)),
     Index("messages_of_conversation", "conversation_id", "id"),
 )
 
@@ -97,4 +127,56 @@ responses = Table(
     Column("input_items", JSON, nullable=False),
     Column("messages", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    # Made from the name and the bytes: the same file is kept once.
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+folders = Table(
+    "folders",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("instructions", Text),
+    Column("created_at", Float, nullable=False),
+    Column("deleted_at", Float),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("deleted_at", Float),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    Column("conversation_id", String(40), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("leaf_id", String(40), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("shares_of_conversation", "conversation_id"),
+)
+
+# One row, made by the migration.
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("instructions", Text, nullable=False, default=""),
+    Column("params", JSON, nullable=False),
+    Column("model", Text),
 )

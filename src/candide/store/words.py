@@ -16,17 +16,12 @@ import msgspec
 import sqlalchemy as sa
 
 from candide.store.database import Connection
+from candide.store.folding import UNSPACED, WORD, fold
 from candide.store.schema import conversations, messages
 
 SNIPPET_CHARS = 160
 MAX_MARKS = 200
 MAX_VECTOR_CHARS = 1_000_000
-
-# Han, kana, hangul is spaced, Thai, Lao, Khmer, Myanmar: written without spaces between words.
-_UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
-)
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -39,15 +34,6 @@ class Found(msgspec.Struct, kw_only=True):
     snippet: str
     highlights: list[tuple[int, int]]
     created_at: float
-
-
-def fold(text: str) -> str:
-    """Fold a text for indexing: no case, no accents, unspaced scripts cut into characters."""
-    if text.isascii():
-        return text.casefold()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
 
 
 def _fold_chars(text: str) -> tuple[str, list[int]]:
@@ -66,7 +52,7 @@ def _terms(query: str) -> list[list[str]]:
     """The query's terms, each a phrase of folded words; text in double quotes is one phrase."""
     terms: list[list[str]] = []
     for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', query):
-        if words := _WORD.findall(fold(quoted or plain)):
+        if words := WORD.findall(fold(quoted or plain)):
             terms.append(words)
     return terms
 
@@ -102,7 +88,7 @@ def _tsvector(text: str) -> str:
     """
     entries: list[str] = []
     size = 0
-    for place, word in enumerate(_WORD.findall(fold(text[:MAX_VECTOR_CHARS])), 1):
+    for place, word in enumerate(WORD.findall(fold(text[:MAX_VECTOR_CHARS])), 1):
         length = len(word.encode())
         size += length + 8
         if place > 16_383 or size > 900_000:
@@ -173,10 +159,10 @@ def _phrase_pattern(words: list[str], *, unfinished: bool) -> str:
     parts = [unicodedata.normalize("NFKD", word) for word in words]
     pattern = re.escape(parts[0])
     for before, after in itertools.pairwise(parts):
-        touching = _UNSPACED.match(before[-1]) or _UNSPACED.match(after[0])
+        touching = UNSPACED.match(before[-1]) or UNSPACED.match(after[0])
         pattern += (r"[\W_]*" if touching else r"[\W_]+") + re.escape(after)
-    if not _UNSPACED.match(parts[0][0]):
-        pattern = rf"(?:(?<![^\W_])|(?<={_UNSPACED.pattern})){pattern}"
-    if not (unfinished or _UNSPACED.match(parts[-1][-1])):
-        pattern += rf"(?:(?![^\W_])|(?={_UNSPACED.pattern}))"
+    if not UNSPACED.match(parts[0][0]):
+        pattern = rf"(?:(?<![^\W_])|(?<={UNSPACED.pattern})){pattern}"
+    if not (unfinished or UNSPACED.match(parts[-1][-1])):
+        pattern += rf"(?:(?![^\W_])|(?={UNSPACED.pattern}))"
     return pattern
