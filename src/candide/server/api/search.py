@@ -1,0 +1,39 @@
+"""Search in what was said."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from candide.server.api.fields import QueryText
+from candide.server.services import Services
+
+
+class FoundView(BaseModel):
+    conversation_id: str
+    conversation_title: str
+    message_id: str
+    role: str
+    snippet: str
+    highlights: list[tuple[int, int]] = Field(description="Spans [start, end) of the snippet, in characters.")
+    created_at: float
+
+
+class FoundPage(BaseModel):
+    data: list[FoundView]
+
+
+def build_router(services: Services) -> APIRouter:
+    router = APIRouter(tags=["search"])
+
+    @router.get("/search", summary="Find messages by their words, in any language")
+    async def search(  # pyright: ignore[reportUnusedFunction]
+        q: Annotated[QueryText, Query(max_length=1000)], limit: Annotated[int, Query(ge=1, le=200)] = 20
+    ) -> FoundPage:
+        found = await services.conversations.search(q, limit)
+        return FoundPage(data=[FoundView(**msgspec.structs.asdict(f)) for f in found])
+
+    return router
