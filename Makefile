@@ -12,10 +12,10 @@ BENCH ?= streams.py
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
-SOURCES := src tests scripts $(wildcard bench)
+SOURCES := hatch_build.py src tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench reference install clean
+.PHONY: help run test lint format bench reference install web clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -27,6 +27,9 @@ run:  ## Install what is needed, fetch a model on the first time, and serve on 1
 
 install:  ## Make the developers' environment in .venv
 	@$(PYTHON) scripts/bootstrap.py --tests
+
+web: install  ## Build the page again, after a change in web/
+	$(BIN)/python scripts/build_page.py
 
 # The linters come first: the last line is the tests' own.
 test: lint  ## Check everything: linters, types, imports, then the tests
@@ -50,5 +53,5 @@ reference: install  ## Write docs/reference from the code
 	$(BIN)/python scripts/reference.py
 
 clean:  ## Remove what was made here; models and conversations stay
-	rm -rf .venv .uv tests/clients/node/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .uv src/candide/web web/node_modules tests/clients/node/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

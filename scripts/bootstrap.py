@@ -4,7 +4,7 @@
     python3 scripts/bootstrap.py             what `make run` needs
     python3 scripts/bootstrap.py --tests     what `make test` needs as well
 
-uv does the work. Where there is none, the one that uv.lock pins is fetched into `.uv`, by the package
+uv does the work, and has the package's build make the page as well (`hatch_build.py`). Where there is none, the one that uv.lock pins is fetched into `.uv`, by the package
 clients that the machine has: pip, or, on a Debian without it, apt, which brings a pip to be used from
 here. The machine itself is not changed, and the file's hash is checked against the lock.
 
@@ -29,6 +29,8 @@ import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+import build_page
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -71,8 +73,9 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for part in (str(ROOT).encode(), dotted(sys.version_info[:2]).encode()):
         digest.update(part + b"\0")
-    for name in ("pyproject.toml", "uv.lock"):
+    for name in ("pyproject.toml", "uv.lock", "hatch_build.py", "scripts/build_page.py"):
         digest.update((ROOT / name).read_bytes())
+    digest.update(build_page.fingerprint().encode())
     return digest.hexdigest()
 
 
@@ -82,18 +85,23 @@ def is_ready(state: str, wanted: str) -> bool:
     except (FileNotFoundError, ValueError):
         return False
     # The link to the interpreter dangles when the system's Python has gone.
-    return last_state == state and last_wanted in (wanted, "tests") and (VENV / "bin" / "python").exists()
+    is_whole = (VENV / "bin" / "python").exists() and build_page.is_built()
+    return is_whole and last_state == state and last_wanted in (wanted, "tests")
 
 
 def synchronise(uv: Path, wanted: str) -> None:
     """Install what the lock file says; `wanted` is `run` or `tests`."""
-    say(f"installing into {VENV.relative_to(ROOT)} what uv.lock says")
+    page = "" if build_page.is_built() else ", and building the page"
+    say(f"installing into {VENV.relative_to(ROOT)} what uv.lock says{page}")
     # `run` leaves the tools of a developer where they are.
     groups = ["--all-groups", "--all-extras"] if wanted == "tests" else ["--no-default-groups", "--inexact"]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(VENV)}
     environment.pop("VIRTUAL_ENV", None)
     # Compiled now, and not at the first start; some environments forbid that it be done later.
     command = [uv, "sync", "--frozen", "--compile-bytecode", "--python", sys.executable, *groups]
+    if page:
+        # uv may hold that nothing has changed: it looks at the sources, not at what was made of them.
+        command += ["--reinstall-package", "candide"]
     if call(command, env=environment) != 0:
         fail("the environment could not be made", hint="see above; once that is mended, run it again")
     call([VENV / "bin" / "python", "-m", "compileall", "-q", ROOT / "src"], env=environment)

@@ -15,20 +15,23 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "bootstrap.py"
+ROOT = Path(__file__).resolve().parent.parent
 
 UV = """#!/bin/sh
 if [ "$1" = --version ]; then echo "uv 9.9.9"; exit; fi
 echo "$@" >> calls
 mkdir -p .venv/bin && ln -sf /bin/sh .venv/bin/python
+mkdir -p src/candide/web && echo page > src/candide/web/index.html
+PYTHONPATH=scripts python3 -c "import build_page; build_page.STAMP.write_text(build_page.fingerprint())"
 """
 
 
 class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "scripts").mkdir()
-        shutil.copy(SCRIPT, folder / "scripts")
+        for name in ("scripts/bootstrap.py", "scripts/build_page.py", "hatch_build.py", "web/index.html"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
         (folder / "pyproject.toml").write_text('[project]\nname = "tiny"\n')
         index = folder / "index"
         index.mkdir()
@@ -92,7 +95,7 @@ def test_nobody_is_asked_when_nothing_has_changed(repository: Repository) -> Non
     assert len(repository.calls) == 1
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock", "hatch_build.py", "web/index.html"])
 def test_a_changed_file_is_installed_anew(repository: Repository, name: str) -> None:
     repository.bootstrap()
     repository.change(name)
@@ -111,6 +114,15 @@ def test_an_environment_whose_interpreter_has_gone_is_made_again(repository: Rep
     repository.bootstrap()
     (repository.folder / ".venv" / "bin" / "python").unlink()
     assert repository.bootstrap().returncode == 0
+    assert len(repository.calls) == 2
+
+
+def test_a_page_that_has_gone_is_made_again_though_its_sources_are_the_same(repository: Repository) -> None:
+    repository.bootstrap()
+    shutil.rmtree(repository.folder / "src" / "candide" / "web")
+    assert repository.bootstrap().returncode == 0
+    assert "--reinstall-package candide" in repository.calls[-1]
+    repository.bootstrap()
     assert len(repository.calls) == 2
 
 
