@@ -2,13 +2,14 @@
 
 On a laptop there is no key, so that a web page must not be able to use the server through the
 browser that shows it: the Host must be ours (against DNS rebinding) and the Origin, where the browser
-tells it, the Host's own (against posts from other sites). With a key set, the key decides.
+tells it, the Host's own (against posts from other sites). With a key set, the key decides; a browser
+has a cookie for it, and the Origin is looked at as well. What holds no one's data needs no key: the page,
+and what was shared.
 Bodies are counted as they come, so that a large one is refused before it fills the memory.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from typing import Any
 
@@ -20,6 +21,7 @@ from candide.errors import CandideError, NotAllowed, NotFound, TooLarge
 from candide.server.failures import error_body
 from candide.server.page import is_asset, is_public
 from candide.server.services import Access
+from candide.server.session import has_key, has_session
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 
@@ -58,29 +60,22 @@ class Guard:
             return
         if "\0" in path:
             raise NotFound("there is nothing under a path with a NUL character", code="unknown_url")
-        if self._access.api_key:
-            if is_public(path):
+        if key := self._access.api_key:
+            if is_public(path) or path.startswith("/api/shared/") or has_key(headers, key):
                 return
-            scheme, _, key = headers.get("authorization", "").partition(" ")
-            given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(), self._access.api_key.encode()):
+            # A browser sends the cookie by itself, and with it only what a page of ours asks for.
+            if path != "/api/session" and not has_session(headers, key):
                 raise NotAllowed(
                     "the key is missing or wrong", status=401, code="invalid_api_key",
                     hint="send it as 'Authorization: Bearer KEY'",
                 )  # fmt: skip
-            return
-        host = headers.get("host", "")
-        if not self._knows(_host_name(host)):
+        elif not self._knows(_host_name(headers.get("host", ""))):
             raise NotAllowed(
-                f"the host '{host}' is not this server's",
+                f"the host '{headers.get('host', '')}' is not this server's",
                 code="host_not_allowed",
                 hint="add it to allowed_hosts in the settings",
             )
-        origin = headers.get("origin")
-        if origin is not None and not is_asset(path) and origin.partition("://")[2].lower() != host.lower():
-            raise NotAllowed(f"pages of '{origin}' may not use this server", code="origin_not_allowed")
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path.startswith(("/api", "/v1")):
-            raise NotAllowed("pages of other sites may not use this server", code="origin_not_allowed")
+        _check_origin(path, headers)
 
     def _knows(self, name: str) -> bool:
         if name == "localhost" or name.endswith(".localhost") or name in self._allowed_hosts:
@@ -91,6 +86,18 @@ class Guard:
             return False
         # An address cannot be rebound to another.
         return True
+
+
+def _check_origin(path: str, headers: Headers) -> None:
+    """Refuse what a page of another site has a browser send."""
+    site = headers.get("sec-fetch-site")
+    if site == "same-origin" or is_asset(path):
+        return
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+        raise NotAllowed(f"pages of '{origin}' may not use this server", code="origin_not_allowed")
+    if site in ("cross-site", "same-site") and path.startswith(("/api", "/v1")):
+        raise NotAllowed("pages of other sites may not use this server", code="origin_not_allowed")
 
 
 def _host_name(host: str) -> str:
