@@ -1,0 +1,396 @@
+/**
+ * A Markdown text that grows, as the list of its top-level blocks.
+ *
+ * What can no longer change is settled: its blocks stay the same objects and are not parsed again. Only the tail behind
+ * it is, which is one block most of the time; an open code fence at the top level is not even parsed but only
+ * continued. A block is settled when a line that is complete begins another one and
+ *   - an empty line stands between the two, or
+ *   - the earlier is of a kind that ends by itself (heading, rule, closed fence, formula), or
+ *   - the later is of a kind that ends whatever stands before it (fence, heading with #, rule).
+ * Definitions that come later (links, footnotes) may still change what earlier text means: then everything is
+ * rendered again, with the inline text that they cannot concern taken from memory.
+ * When the text is done it is parsed once as a whole, so what is shown in the end is what any other renderer
+ * of the whole text would show.
+ */
+
+import type { Token } from 'markdown-it'
+
+import {
+  cutFootnotes,
+  languageOf,
+  normalise,
+  parseBlocks,
+  parseInlines,
+  renderFootnotes,
+  renderTokens,
+  type Context,
+  type Footnotes,
+} from './grammar.ts'
+import { englishLabels, type MarkdownLabels } from './labels.ts'
+import { completeInline, completeLines } from './tail.ts'
+
+export interface HtmlBlock {
+  readonly kind: 'html'
+  /** Not sanitised yet. */
+  readonly html: string
+}
+
+export interface CodeText {
+  readonly kind: 'code'
+  readonly language: string
+  readonly code: string
+  /** Its closing fence has not come yet. */
+  readonly open: boolean
+}
+
+export type Block = HtmlBlock | CodeText
+
+export interface Rendering {
+  readonly blocks: readonly Block[]
+  /** HTML of the footnotes, not sanitised yet, or "". */
+  readonly footnotes: string
+}
+
+export interface DocumentOptions {
+  /** Stands before every id, so that two messages on one page do not share one. */
+  idPrefix?: string
+  labels?: Partial<MarkdownLabels>
+  headingOffset?: number
+}
+
+interface Group {
+  tokens: Token[]
+  /** Lines from and to (exclusive); unknown for definitions of footnotes. */
+  lines: [number, number] | null
+}
+
+interface OpenFence {
+  char: string
+  length: number
+  indent: number
+  language: string
+  /** Where its first line of code begins. */
+  from: number
+  /** Where the first line begins that has not been looked at for the closing fence. */
+  unread: number
+}
+
+const DEFINES = /\]:|\[\^|\^\[/
+
+export class MarkdownDocument {
+  private readonly idPrefix: string
+  private readonly labels: MarkdownLabels
+  private readonly headingOffset: number
+  private source = ''
+  private isDone = false
+  private blocks: Block[] = []
+  private tailStart = 0
+  private references: NonNullable<Context['references']> = {}
+  private footnotes: Footnotes = {}
+  private definitions = new Map<string, Token[]>()
+  private fence: OpenFence | null = null
+  private memo = new Map<string, Token[]>()
+  private shown: Rendering = { blocks: [], footnotes: '' }
+
+  constructor(options: DocumentOptions = {}) {
+    this.idPrefix = (options.idPrefix ?? '').replace(/[^\w-]/g, '')
+    this.labels = { ...englishLabels, ...options.labels }
+    this.headingOffset = options.headingOffset ?? 0
+  }
+
+  /** The blocks of `source`, of which the earlier source is usually the beginning. Unchanged blocks are the same objects. */
+  update(source: string, done: boolean): Rendering {
+    source = normalise(source)
+    if (!source.startsWith(this.source) || this.isDone) this.restart()
+    const isNew = source !== this.source || done !== this.isDone
+    this.source = source
+    this.isDone = done
+    if (done) {
+      if (isNew || this.shown.blocks.length === 0) this.shown = this.whole(source)
+      this.memo.clear()
+    } else if (isNew) this.shown = this.grow()
+    return this.shown
+  }
+
+  private restart(): void {
+    this.source = ''
+    this.blocks = []
+    this.tailStart = 0
+    this.references = {}
+    this.footnotes = {}
+    this.definitions = new Map()
+    this.fence = null
+  }
+
+  private context(growing: boolean, references: Context['references'], footnotes: Footnotes): Context {
+    return {
+      idPrefix: this.idPrefix,
+      labels: this.labels,
+      headingOffset: this.headingOffset,
+      growing,
+      references: { ...references },
+      footnotes: { refs: { ...footnotes.refs }, list: (footnotes.list ?? []).map((note) => ({ ...note })) },
+    }
+  }
+
+  private whole(source: string): Rendering {
+    const context = this.context(false, {}, {})
+    const tokens = parseBlocks(source, context)
+    parseInlines(tokens, context, this.memo)
+    const cut = cutFootnotes(tokens)
+    return {
+      blocks: renderGroups(groupTokens(cut.tokens), context),
+      footnotes: renderFootnotes(cut.definitions, context),
+    }
+  }
+
+  private grow(): Rendering {
+    if (this.fence !== null) {
+      const block = this.continueFence(this.fence)
+      if (block !== null) return { blocks: [...this.blocks, block], footnotes: this.shown.footnotes }
+      this.fence = null
+    }
+    const tail = this.source.slice(this.tailStart)
+    const context = this.context(true, this.references, this.footnotes)
+    let tokens = parseBlocks(tail, context)
+    let groups = groupTokens(tokens)
+    const fence = openFenceOf(groups.at(-1), tail, this.tailStart)
+    const lines = lineStarts(tail)
+    const settled = settledGroups(groups, tail, lines, fence === null)
+    const settledEnd = settled.line === 0 ? 0 : (lines[settled.line] ?? tail.length)
+
+    if (settledEnd > 0) {
+      const segment = tail.slice(0, settledEnd)
+      this.tailStart += settledEnd
+      if (DEFINES.test(segment)) this.commit(segment)
+      else {
+        const head = groups.slice(0, settled.count)
+        for (const group of head) parseInlines(group.tokens, context, this.memo)
+        this.blocks.push(...renderGroups(head, context))
+      }
+      return this.grow()
+    }
+    if (fence !== null) {
+      this.fence = fence
+      return this.grow()
+    }
+
+    const completed = groups.at(-1)?.tokens[0]?.type === 'fence' ? tail : completeLines(tail)
+    const tailContext = this.context(true, this.references, this.footnotes)
+    tokens = parseBlocks(completed, tailContext)
+    const lastInline =
+      completed === ''
+        ? -1
+        : tokens.findLastIndex(
+            (token) =>
+              token.type === 'inline' ||
+              token.type === 'fence' ||
+              token.type === 'code_block' ||
+              token.type === 'hr',
+          )
+    const last = tokens[lastInline]
+    if (last?.type === 'inline') {
+      parseInlines(tokens.slice(0, lastInline), tailContext, this.memo)
+      last.content = completeInline(last.content)
+      tailContext.last = true
+      // Two tokens before tell whether it begins a list's item.
+      parseInlines(
+        [...tokens.slice(Math.max(0, lastInline - 2), lastInline).map(onlyType), last],
+        tailContext,
+      )
+      delete tailContext.last
+    } else parseInlines(tokens, tailContext, this.memo)
+    markOpenFences(tokens, completed)
+    const cut = cutFootnotes(tokens)
+    groups = groupTokens(cut.tokens)
+    return {
+      blocks: [...this.blocks, ...renderGroups(groups, tailContext)],
+      footnotes: renderFootnotes(new Map([...this.definitions, ...cut.definitions]), tailContext),
+    }
+  }
+
+  /** Settles text that defines or uses labels. New definitions may change what stands before them. */
+  private commit(segment: string): void {
+    const context = this.context(true, this.references, this.footnotes)
+    const known = countLabels(context)
+    let tokens = parseBlocks(segment, context)
+    if (this.blocks.length > 0 && countLabels(context) > known) {
+      const fresh = this.context(true, {}, {})
+      tokens = parseBlocks(this.source.slice(0, this.tailStart), fresh)
+      this.definitions = new Map()
+      const earlier = this.blocks
+      this.blocks = []
+      this.settle(tokens, fresh)
+      this.blocks = this.blocks.map((block, index) => {
+        const before = earlier[index]
+        return before !== undefined && sameBlock(before, block) ? before : block
+      })
+      return
+    }
+    this.settle(tokens, context)
+  }
+
+  private settle(tokens: Token[], context: Context): void {
+    parseInlines(tokens, context, this.memo)
+    const cut = cutFootnotes(tokens)
+    for (const [label, text] of cut.definitions) this.definitions.set(label, text)
+    this.blocks.push(...renderGroups(groupTokens(cut.tokens), context))
+    this.references = context.references ?? {}
+    this.footnotes = context.footnotes ?? {}
+  }
+
+  /** The open fence with what has come since, or null when it has been closed. */
+  private continueFence(fence: OpenFence): CodeText | null {
+    for (
+      let end = this.source.indexOf('\n', fence.unread);
+      end >= 0;
+      end = this.source.indexOf('\n', fence.unread)
+    ) {
+      if (closesFence(this.source.slice(fence.unread, end), fence)) return null
+      fence.unread = end + 1
+    }
+    let code = this.source.slice(fence.from)
+    const lastLine = this.source.slice(fence.unread)
+    if (lastLine.length < 40 && lastLine.trim() !== '' && lastLine.trim().replaceAll(fence.char, '') === '')
+      code = this.source.slice(fence.from, fence.unread)
+    if (fence.indent > 0) code = code.replace(new RegExp(`^ {1,${fence.indent}}`, 'gm'), '')
+    return { kind: 'code', language: fence.language, code, open: true }
+  }
+}
+
+export function sameBlock(one: Block, other: Block): boolean {
+  if (one === other) return true
+  if (one.kind === 'html') return other.kind === 'html' && one.html === other.html
+  return (
+    other.kind === 'code' &&
+    one.language === other.language &&
+    one.open === other.open &&
+    one.code === other.code
+  )
+}
+
+function onlyType(token: Token): Token {
+  return token.type === 'inline'
+    ? (Object.assign(Object.create(Object.getPrototypeOf(token) as object), token, {
+        type: 'inline_before',
+      }) as Token)
+    : token
+}
+
+function countLabels(context: Context): number {
+  return Object.keys(context.references ?? {}).length + Object.keys(context.footnotes?.refs ?? {}).length
+}
+
+function groupTokens(tokens: Token[]): Group[] {
+  const groups: Group[] = []
+  let open: Token[] | null = null
+  let depth = 0
+  for (const token of tokens) {
+    if (open === null) {
+      open = []
+      groups.push({ tokens: open, lines: token.map })
+    }
+    open.push(token)
+    depth += token.nesting
+    if (depth === 0) open = null
+  }
+  return groups
+}
+
+function renderGroups(groups: Group[], context: Context): Block[] {
+  return groups.map(({ tokens }) => {
+    const first = tokens[0]
+    if (first?.type === 'fence')
+      return {
+        kind: 'code',
+        language: languageOf(first.info),
+        code: first.content,
+        open: first.meta?.['open'] === true,
+      }
+    if (first?.type === 'code_block') return { kind: 'code', language: '', code: first.content, open: false }
+    return { kind: 'html', html: renderTokens(tokens, context) }
+  })
+}
+
+function lineStarts(text: string): number[] {
+  const starts = [0]
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) starts.push(end + 1)
+  return starts
+}
+
+/** How many groups are settled, and the line on which the tail begins. */
+function settledGroups(
+  groups: Group[],
+  tail: string,
+  lines: number[],
+  lastIsClosed: boolean,
+): { count: number; line: number } {
+  let settled = { count: 0, line: 0 }
+  const isComplete = (line: number): boolean => line + 1 < lines.length
+  for (let index = 1; index < groups.length; index++) {
+    const start = groups[index]?.lines?.[0]
+    if (start === undefined || !isComplete(start)) continue
+    const before = tail.slice(lines[start - 1], lines[start]).trim()
+    const ends = groups[index - 1]
+    if (before === '' || (endsByItself(ends) && ends?.lines?.[1] === start) || endsOthers(groups[index]))
+      settled = { count: index, line: start }
+  }
+  const last = groups.at(-1)
+  const end = last?.lines?.[1]
+  if (lastIsClosed && end !== undefined && endsByItself(last) && end < lines.length)
+    settled = { count: groups.length, line: end }
+  return settled
+}
+
+function endsByItself(group: Group | undefined): boolean {
+  const type = group?.tokens[0]?.type
+  return type === 'heading_open' || type === 'hr' || type === 'fence' || type === 'math_block'
+}
+
+function endsOthers(group: Group | undefined): boolean {
+  const first = group?.tokens[0]
+  return (
+    first?.type === 'fence' ||
+    first?.type === 'hr' ||
+    (first?.type === 'heading_open' && first.markup.startsWith('#'))
+  )
+}
+
+function closesFence(line: string, fence: Pick<OpenFence, 'char' | 'length'>): boolean {
+  const match = /^ {0,3}(`+|~+)[ \t]*$/.exec(line)
+  return match?.[1] !== undefined && match[1][0] === fence.char && match[1].length >= fence.length
+}
+
+/** The fence that the tail ends in, when its first line is complete and no line closes it. */
+function openFenceOf(group: Group | undefined, tail: string, offset: number): OpenFence | null {
+  const token = group?.tokens[0]
+  if (token?.type !== 'fence' || token.map === null) return null
+  const starts = lineStarts(tail)
+  const from = starts[token.map[0] + 1]
+  if (from === undefined) return null
+  const fence = { char: token.markup[0] ?? '`', length: token.markup.length }
+  const opening = tail.slice(starts[token.map[0]], from)
+  for (let line = token.map[0] + 1; line < starts.length - 1; line++) {
+    if (closesFence(tail.slice(starts[line], (starts[line + 1] ?? 0) - 1), fence)) return null
+  }
+  return {
+    ...fence,
+    indent: opening.length - opening.trimStart().length,
+    language: languageOf(token.info),
+    from: offset + from,
+    unread: offset + (starts.at(-1) ?? from),
+  }
+}
+
+/** Marks fences within lists and quotes that the end of the text leaves open. */
+function markOpenFences(tokens: Token[], source: string): void {
+  const last = tokens.findLast((token) => token.nesting >= 0)
+  if (last?.type !== 'fence' || last.map === null) return
+  const lastLine = source.trimEnd().split('\n').at(-1) ?? ''
+  const closing = lastLine.replace(/^[\s>]+/, '').trim()
+  const isClosed =
+    last.map[1] - last.map[0] > 1 &&
+    closing.length >= last.markup.length &&
+    closing.replaceAll(last.markup[0] ?? '`', '') === ''
+  if (!isClosed) last.meta = { open: true }
+}
