@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import urllib.parse
 
 
 def is_loopback(host: str) -> bool:
@@ -14,6 +15,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+THIS_MACHINE = "this machine"
+
+
+def locate(url: str) -> str:
+    """Where what answers at a URL is, as people say it: `this machine`, or the host."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return THIS_MACHINE if is_loopback(host) else host
 
 
 def complete_base_url(url: str) -> str:

@@ -27,13 +27,37 @@ class ChatStream(Protocol):
         ...
 
 
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model at an engine; None and "" where nobody says it."""
+
+    description: str = ""
+    size_bytes: int | None = None
+    context_tokens: int | None = None
+    """The longest context that it takes there."""
+    cost: str = ""
+    """For people, like `$0.50 / $1.50 per million tokens`; `free` on one's own machine."""
+    vision: bool | None = None
+    """Whether images can be given to it there."""
+    loaded: bool | None = None
+    """Whether it would answer without being loaded first."""
+
+
 class Engine(Protocol):
     """One OpenAI-compatible server, embedded or remote. Errors are candide.errors.EngineError or BadRequest."""
 
     name: str
 
+    @property
+    def location(self) -> str:
+        """Where it answers: `this machine`, or its host."""
+        ...
+
     async def models(self) -> list[str]:
         """The engine's own names of its models."""
+        ...
+
+    async def describe(self, model: str) -> ModelFacts:
+        """What is known of one of its models, as told with the last list of them."""
         ...
 
     async def ready(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from candide.domain.engines import ChatStream
+from candide.domain.engines import ChatStream, ModelFacts
 from candide.engine.client import EngineClient
 from candide.engine.control_text import COMMON_CONTROL_TEXTS, ControlTexts
 from candide.engine.llamacpp import LlamaCppEngine, LlamaCppModel
@@ -27,6 +27,23 @@ class AttachedEngine:
         self._native = EngineClient(name, self._client.base_url.removesuffix("/v1"), api_key, timeout_s)
         self._engine: EngineClient | LlamaCppEngine = self._client
         self._is_known = False
+        self._props: _Props | None = None
+        """Of a llama.cpp that serves one model."""
+
+    @property
+    def location(self) -> str:
+        return self._client.location
+
+    async def describe(self, model: str) -> ModelFacts:
+        facts = await self._client.describe(model)
+        if self._props is None:
+            return facts
+        return msgspec.structs.replace(
+            facts,
+            context_tokens=self._props.default_generation_settings.n_ctx or facts.context_tokens,
+            vision=self._props.modalities.vision,
+            loaded=True,
+        )
 
     async def models(self) -> list[str]:
         names = await self._client.models()
@@ -37,6 +54,7 @@ class AttachedEngine:
             except (CandideError, msgspec.ValidationError):
                 return names
             self._engine = LlamaCppEngine(self._client, props.describe())
+            self._props = props if len(names) == 1 else None
         return names
 
     async def ready(self) -> bool:
@@ -56,6 +74,14 @@ class AttachedEngine:
         await self._native.close()
 
 
+class _Settings(msgspec.Struct):
+    n_ctx: int = 0
+
+
+class _Modalities(msgspec.Struct):
+    vision: bool | None = None
+
+
 class _Props(msgspec.Struct):
     """What llama.cpp's `/props` says, as far as it matters here."""
 
@@ -63,6 +89,8 @@ class _Props(msgspec.Struct):
     bos_token: str = ""
     eos_token: str = ""
     media_marker: str = ""
+    default_generation_settings: _Settings = msgspec.field(default_factory=_Settings)
+    modalities: _Modalities = msgspec.field(default_factory=_Modalities)
 
     def describe(self) -> LlamaCppModel:
         texts = (*COMMON_CONTROL_TEXTS, self.bos_token, self.eos_token, self.media_marker)

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from candide.domain.addresses import is_loopback
+from candide.domain.addresses import is_loopback, locate
+from candide.domain.engines import ModelFacts
+from candide.engine.facts import read_facts
 from candide.errors import (
     BadRequest,
     CandideError,
@@ -61,13 +63,24 @@ class EngineClient:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._listed: dict[str, Any] = {}
+        """The entries of the last list of models, whole."""
+
+    @property
+    def location(self) -> str:
+        return locate(self.base_url)
 
     async def models(self) -> list[str]:
         reply = await self.get("/models")
         try:
-            return [entry.id for entry in msgspec.convert(reply.get("data"), list[_ListedModel])]
+            listed = msgspec.convert(reply.get("data"), list[_ListedModel])
+            self._listed = dict(zip((entry.id for entry in listed), reply["data"], strict=True))
+            return list(self._listed)
         except msgspec.ValidationError as error:
             raise EngineUnavailable(f"engine '{self.name}' does not list its models: {error}") from error
+
+    async def describe(self, model: str) -> ModelFacts:
+        return read_facts(self._listed.get(model), self.location)
 
     async def ready(self) -> bool:
         try:

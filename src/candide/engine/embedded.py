@@ -24,7 +24,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from candide.domain.engines import ChatStream
+from candide.domain.addresses import THIS_MACHINE
+from candide.domain.engines import ChatStream, ModelFacts
 from candide.engine.control_text import ControlTexts
 from candide.engine.llamacpp import LlamaCppModel
 from candide.engine.sizing import MIB, Plan, choose_budget, make_plan
@@ -39,6 +40,7 @@ from candide.errors import (
     NotFound,
     WeightsError,
 )
+from candide.models.facts import FileFacts, describe_file
 from candide.models.gguf import GgufHeader, read_header
 from candide.models.machine import Machine, read_machine
 
@@ -123,6 +125,9 @@ class _Place:
     damaged: tuple[tuple[int, int], WeightsError] | None = None
     """A file that could not be loaded, by time and size, so that it is not tried again until it changes."""
 
+    failure: CandideError | None = None
+    """Why it could not be loaded the last time."""
+
     @property
     def loaded(self) -> bool:
         return self.worker is not None and self.worker.alive
@@ -141,14 +146,54 @@ class EmbeddedEngines:
         self._options = options
         self._places: dict[str, _Place] = {}
         self._refused: OrderedDict[bytes, None] = OrderedDict()
+        self._facts: dict[Path, tuple[tuple[int, int], FileFacts]] = {}
+        """By file, with its time and size then."""
         self._admission = asyncio.Lock()
         self._room = asyncio.Event()
         self._program: str | None = None
         """The llama-server to run; empty for the library, None before it was looked for."""
         self._closed = False
 
+    @property
+    def location(self) -> str:
+        return THIS_MACHINE
+
     async def models(self) -> list[str]:
         return list(self._weights)
+
+    async def describe(self, model: str) -> ModelFacts:
+        path, place = self._weights.get(model), self._places.get(model)
+        try:
+            facts = await asyncio.to_thread(self._read_facts, path) if path else None
+        except (CandideError, OSError):
+            facts = None
+        trained = facts.context_tokens if facts else None
+        return ModelFacts(
+            description=facts.description if facts else "",
+            size_bytes=facts.size_bytes if facts else None,
+            context_tokens=place.plan.context if place and place.plan and place.loaded else trained,
+            cost="free",
+            # Only text is given to llama.cpp here.
+            vision=False,
+            loaded=place is not None and place.loaded,
+        )
+
+    def _read_facts(self, path: Path) -> FileFacts:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._facts.get(path)
+        if known is None or known[0] != stamp:
+            known = self._facts[path] = (stamp, describe_file(path))
+        return known[1]
+
+    def is_loading(self, model: str) -> bool:
+        place = self._places.get(model)
+        return place is not None and place.loading is not None
+
+    def failure(self, model: str) -> CandideError | None:
+        """Why the model is not loaded, where the last try failed."""
+        place = self._places.get(model)
+        return place.failure if place is not None and not place.loaded else None
 
     async def ready(self) -> bool:
         return any(place.loaded for place in self._places.values())
@@ -279,9 +324,10 @@ class EmbeddedEngines:
 
     def _begin_loading(self, place: _Place) -> asyncio.Task[Worker]:
         def finish(task: asyncio.Task[Worker]) -> None:
-            place.loading = None
-            if not task.cancelled() and task.exception() is not None:
-                log.warning("model '%s' is not loaded: %s", place.name, task.exception())
+            place.loading = place.failure = None
+            if not task.cancelled() and (error := task.exception()) is not None:
+                place.failure = error if isinstance(error, CandideError) else None
+                log.warning("model '%s' is not loaded: %s", place.name, error)
 
         place.loading = asyncio.create_task(self._load(place), name=f"load {place.name}")
         place.loading.add_done_callback(finish)

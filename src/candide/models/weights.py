@@ -96,7 +96,7 @@ class WeightsFolder:
             paths = sorted(path for path in self.folder.glob("*.gguf") if not path.name.startswith("."))
         except OSError as error:
             raise WeightsError(f"'{self.folder}' cannot be read: {error.strerror}") from error
-        found = [self._describe(path) for path in paths]
+        found = [self.describe(path) for path in paths]
         return [weights for weights in found if weights is not None]
 
     def find(self, name_or_path: str) -> Weights:
@@ -113,7 +113,7 @@ class WeightsFolder:
             if weights.name.lower() == name.lower():
                 return weights
         if is_source(name_or_path):
-            weights = self._describe(expand_home(name_or_path))
+            weights = self.describe(expand_home(name_or_path))
             if weights is not None:
                 return weights
             raise WeightsError(
@@ -187,7 +187,7 @@ class WeightsFolder:
             _write_whole(
                 path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2)
             )
-        weights = self._describe(path)
+        weights = self.describe(path)
         assert weights is not None
         return weights
 
@@ -247,7 +247,8 @@ class WeightsFolder:
 
     # Inside
 
-    def _describe(self, path: Path) -> Weights | None:
+    def describe(self, path: Path) -> Weights | None:
+        """What is known of a file of the folder without opening it; None where it is none."""
         try:
             size = path.stat().st_size
         except (OSError, ValueError):
@@ -266,7 +267,7 @@ class WeightsFolder:
         return Weights(name=path.stem, path=path, size=size, record=record, entry=entry)
 
     def _already_there(self, path: Path, sources: list[Source], entry: CatalogEntry | None) -> Weights | None:
-        present = self._describe(path)
+        present = self.describe(path)
         if present is None:
             return None
         if entry is not None and present.entry == entry:

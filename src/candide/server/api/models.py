@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import contextlib
 
+import msgspec
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from candide.domain.engines import Model
 from candide.errors import EngineUnavailable
 from candide.server.services import Services
 
 
 class ModelView(BaseModel):
+    """A model at the first engine that has it; null and "" stand for what nobody tells."""
+
     name: str
     default: bool
     engines: list[str]
+    description: str = ""
+    size_bytes: int | None = None
+    context_tokens: int | None = None
+    location: str = Field(description="`this machine`, or the engine's host.")
+    cost: str = Field("", description="For people; `free` on one's own machine.")
+    vision: bool | None = Field(None, description="Whether it takes images.")
+    loaded: bool | None = Field(None, description="Whether it answers without being loaded first.")
 
 
 class ModelPage(BaseModel):
@@ -28,16 +39,20 @@ def build_router(services: Services) -> APIRouter:
     async def list_models() -> ModelPage:  # pyright: ignore[reportUnusedFunction]
         found = await services.routes.models()
         default = services.routes.default or (found[0].name if found else "")
-        return ModelPage(
-            data=[
-                ModelView(
-                    name=m.name, default=m.name == default, engines=[route.engine.name for route in m.routes]
-                )
-                for m in found
-            ]
-        )
+        return ModelPage(data=[await _view(model, default) for model in found])
 
     return router
+
+
+async def _view(model: Model, default: str) -> ModelView:
+    first = model.routes[0]
+    return ModelView(
+        name=model.name,
+        default=model.name == default,
+        engines=[route.engine.name for route in model.routes],
+        location=first.engine.location,
+        **msgspec.structs.asdict(await first.engine.describe(first.model)),
+    )
 
 
 async def check_model(services: Services, name: str | None) -> None:
