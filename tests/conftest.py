@@ -34,6 +34,7 @@ from candide.engine.scripted import Script, ScriptedEngine
 from candide.scheduler import TurnScheduler
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
+from candide.store.files import FileStore
 from candide.store.owners import Owner
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
@@ -134,6 +135,7 @@ class Runtime:
             await title_conversation(
                 turn,
                 conversations=conversations,
+                files=FileStore(database),
                 ask=lambda model, body: routes.post(model, "/chat/completions", body),
                 system_prompt="Be brief.",
             )
@@ -142,7 +144,12 @@ class Runtime:
             turns,
             log,
             lambda turn, earlier: run_turn(
-                turn, earlier, conversations=conversations, writer=writer, system_prompt="Be brief."
+                turn,
+                earlier,
+                conversations=conversations,
+                files=FileStore(database),
+                writer=writer,
+                system_prompt="Be brief.",
             ),
             owner,
             lease_s=lease_s,

@@ -24,10 +24,17 @@ from candide.models.weights import WeightsFolder
 from candide.scheduler import TurnScheduler
 from candide.server.services import Access, Services
 from candide.settings import Settings
+from candide.store.changes import Changes
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
+from candide.store.files import FileStore
+from candide.store.folders import FolderStore
+from candide.store.messages import MessageStore
 from candide.store.owners import Owner
+from candide.store.preferences import PreferenceStore
+from candide.store.prompts import PromptStore
 from candide.store.responses import ResponseStore
+from candide.store.shares import ShareStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.title import title_conversation
@@ -47,9 +54,11 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.open(settings.database, settings.backups_dir, settings.backups)
         stack.push_async_callback(database.close)
-        conversations = ConversationStore(database)
-        turns = TurnStore(database)
-        turn_log = TurnLog(database)
+        changes = Changes()
+        conversations = ConversationStore(database, changes)
+        files = FileStore(database)
+        turns = TurnStore(database, changes)
+        turn_log = TurnLog(database, changes)
         turn_log.start()
         stack.push_async_callback(turn_log.close)
 
@@ -72,6 +81,7 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
                 turn,
                 earlier,
                 conversations=conversations,
+                files=files,
                 writer=writer,
                 system_prompt=settings.system_prompt,
             )
@@ -80,6 +90,7 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
             await title_conversation(
                 turn,
                 conversations=conversations,
+                files=files,
                 ask=lambda model, body: routes.post(model, "/chat/completions", body),
                 system_prompt=settings.system_prompt,
             )
@@ -100,7 +111,14 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
         return Services(
             access=_choose_access(settings),
             routes=routes,
+            changes=changes,
             conversations=conversations,
+            messages=MessageStore(database, changes),
+            folders=FolderStore(database, changes),
+            files=files,
+            prompts=PromptStore(database, changes),
+            preferences=PreferenceStore(database, changes),
+            shares=ShareStore(database, changes),
             turns=turns,
             responses=ResponseStore(database),
             turn_log=turn_log,

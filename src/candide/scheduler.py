@@ -56,7 +56,7 @@ class TurnScheduler:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._claiming: set[str] = set()
         """Between the claim in the database and the entry in `_running`."""
-        self._stopping: set[str] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._followups: set[asyncio.Task[None]] = set()
@@ -92,13 +92,16 @@ class TurnScheduler:
         """A lease under which a turn can be accepted that is then submitted here."""
         return Lease(self._owner.id, time.time() + self._lease_s)
 
-    async def submit(self, turn: Turn, lease: Lease | None = None) -> None:
-        """Run a turn that was accepted just now, under `lease` or none, unless it has to wait for an answer."""
+    async def submit(self, turn: Turn, lease: Lease | None = None, *, fresh: bool = True) -> None:
+        """Run a turn that was accepted just now, under `lease` or none, unless it has to wait for an answer.
+
+        One that is not `fresh` was accepted before, and goes on after its last event.
+        """
         held = lease if turn.owner == self._owner.id else None
         if held is not None and time.time() < held.until:
             # Nobody else can have found it: a lease that holds keeps everyone away.
             if not self._closing:
-                self._begin(turn, fresh=True)
+                self._begin(turn, fresh=fresh)
             return
         try:
             await self._claim(turn, held)
@@ -130,11 +133,13 @@ class TurnScheduler:
     def _begin(self, turn: Turn, *, fresh: bool = False) -> None:
         task = asyncio.create_task(self._run(turn, fresh), name=turn.id)
         self._running[turn.id] = task
-        task.add_done_callback(lambda _: self._ended(turn.id))
+        task.add_done_callback(lambda _: self._ended(turn.id, task))
 
-    def _ended(self, turn_id: str) -> None:
-        self._running.pop(turn_id, None)
-        self._stopping.discard(turn_id)
+    def _ended(self, turn_id: str, task: asyncio.Task[None]) -> None:
+        # A turn that is continued may have begun again before its first task is quite over.
+        if self._running.get(turn_id) is task:
+            del self._running[turn_id]
+        self._stopping.discard(task)
         self._look.set()
 
     async def _run(self, turn: Turn, fresh: bool) -> None:
@@ -167,7 +172,9 @@ class TurnScheduler:
     ) -> TurnFinished | TurnFailed:
         """Run the turn, logging what it emits, to the event that ends it."""
         stopped = TurnFinished(state="stopped", finish_reason="stopped")
-        if turn.stop_requested or turn.id in self._stopping:
+        current = asyncio.current_task()
+        assert current is not None
+        if turn.stop_requested or current in self._stopping:
             return stopped
         try:
             async with aclosing(self._run_turn(turn, earlier)) as events:
@@ -178,11 +185,9 @@ class TurnScheduler:
                         break
                     self._log.append(live, event)
         except asyncio.CancelledError:
-            if turn.id not in self._stopping:
+            if current not in self._stopping:
                 raise
-            current = asyncio.current_task()
-            if current is not None:
-                current.uncancel()
+            current.uncancel()
             return stopped
         except CandideError as error:
             return TurnFailed(code=error.code, message=error.message, hint=error.hint)
@@ -205,8 +210,8 @@ class TurnScheduler:
 
     def _stop_here(self, turn_id: str) -> None:
         task = self._running.get(turn_id)
-        if task is not None and turn_id not in self._stopping:
-            self._stopping.add(turn_id)
+        if task is not None and task not in self._stopping:
+            self._stopping.add(task)
             task.cancel()
 
     async def _look_for_turns(self) -> None:

@@ -5,15 +5,16 @@ Off the critical path: the answer is complete and on disk before this begins, an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from candide.conversation.tree import find_branch
-from candide.domain.messages import Conversation, Message
+from candide.domain.messages import Conversation, Message, StoredFile
 from candide.domain.turns import Turn
-from candide.prompt.messages import build_prompt
+from candide.prompt.instructions import compose_system_prompt
+from candide.prompt.messages import build_prompt, find_files
 from candide.prompt.titles import TITLE_TOKENS, build_title_prompt, clean_title
 
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -25,7 +26,13 @@ class Conversations(Protocol):
 
     async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
 
+    async def find_instructions(self, conversation: Conversation) -> list[str]: ...
+
     async def set_title_if_empty(self, conversation_id: str, title: str) -> None: ...
+
+
+class Files(Protocol):
+    async def load(self, file_ids: Collection[str]) -> dict[str, StoredFile]: ...
 
 
 class _ReplyMessage(msgspec.Struct):
@@ -41,7 +48,7 @@ class _Reply(msgspec.Struct):
 
 
 async def title_conversation(
-    turn: Turn, *, conversations: Conversations, ask: Ask, system_prompt: str
+    turn: Turn, *, conversations: Conversations, files: Files, ask: Ask, system_prompt: str
 ) -> None:
     """Title the conversation of a turn that has just finished, unless it has a title."""
     conversation = await conversations.get(turn.conversation_id)
@@ -51,18 +58,26 @@ async def title_conversation(
     branch = find_branch(tree, turn.answer_message_id)
     if len(branch) < 2:
         return
-    system = conversation.system_prompt if conversation.system_prompt is not None else system_prompt
-    written = await ask(turn.model, _title_request(branch, system))
+    instructions = await conversations.find_instructions(conversation)
+    # Only the first question and answer: they say what it is about, and the prompt stays short.
+    needed = find_files(branch[:1])
+    stored = await files.load(needed) if needed else {}
+    system = compose_system_prompt(system_prompt, conversation, instructions)
+    prompt = build_prompt(branch[:1], system, stored)
+    written = await ask(turn.model, _title_request(prompt, branch[0], branch[1]))
     reply = msgspec.convert(written, _Reply)
-    title = clean_title(reply.choices[0].message.content or "", branch[0].text)
+    title = clean_title(reply.choices[0].message.content or "", _said_first(branch[0]))
     await conversations.set_title_if_empty(turn.conversation_id, title)
 
 
-def _title_request(branch: Sequence[Message], system_prompt: str) -> dict[str, Any]:
-    # Only the first question and answer: they say what it is about, and the prompt stays short.
-    messages = build_prompt(branch[:1], system_prompt)
+def _said_first(question: Message) -> str:
+    """The question's words, or the names of its files where it has none."""
+    return question.text or ", ".join(part["file"]["name"] for part in question.parts if "file" in part)
+
+
+def _title_request(prompt: Sequence[dict[str, Any]], question: Message, answer: Message) -> dict[str, Any]:
     return {
-        "messages": build_title_prompt(messages, branch[0].text, branch[1].text),
+        "messages": build_title_prompt(prompt, question.text, answer.text),
         "max_tokens": TITLE_TOKENS,
         "temperature": 0.2,
     }

@@ -9,12 +9,12 @@ here is committed before anyone sees it, and the last one together with the answ
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Protocol
 
 from candide.conversation.tree import find_branch
 from candide.domain.engines import AnswerWriter, Completion
-from candide.domain.messages import Conversation, Message
+from candide.domain.messages import Conversation, Message, StoredFile
 from candide.domain.turns import (
     ContextCompacted,
     TextDelta,
@@ -23,8 +23,9 @@ from candide.domain.turns import (
     TurnFinished,
     TurnStarted,
 )
-from candide.errors import ContextTooLong
-from candide.prompt.messages import build_prompt, compact
+from candide.errors import ContextTooLong, NotFound
+from candide.prompt.instructions import compose_system_prompt
+from candide.prompt.messages import build_prompt, compact, find_files
 
 MAX_COMPACTIONS = 16
 
@@ -34,12 +35,23 @@ class Conversations(Protocol):
 
     async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
 
+    async def find_instructions(self, conversation: Conversation) -> list[str]:
+        """What the user wants of every answer: everywhere, in the folder, in the conversation."""
+        ...
+
+
+class Files(Protocol):
+    """Where the files of questions are."""
+
+    async def load(self, file_ids: Collection[str]) -> dict[str, StoredFile]: ...
+
 
 async def run_turn(
     turn: Turn,
     earlier: Sequence[TurnEvent],
     *,
     conversations: Conversations,
+    files: Files,
     writer: AnswerWriter,
     system_prompt: str,
     clock: Callable[[], float] = time.monotonic,
@@ -61,9 +73,14 @@ async def run_turn(
     # 2. Load the branch that the question ends.
     conversation, messages = await conversations.load(turn.conversation_id)
     branch = find_branch(messages, turn.user_message_id)
+    if not branch:
+        raise NotFound(f"the question '{turn.user_message_id}' was deleted")
+    instructions = await conversations.find_instructions(conversation)
+    needed = find_files(branch)
+    stored = await files.load(needed) if needed else {}
 
     # 3. Build the prompt; leave the oldest messages out while it does not fit.
-    system = conversation.system_prompt if conversation.system_prompt is not None else system_prompt
+    system = compose_system_prompt(system_prompt, conversation, instructions)
     completion = Completion(finish_reason="stop", usage={})
     for compactions in range(MAX_COMPACTIONS + 1):
         kept = compact(branch, compactions)
@@ -72,7 +89,9 @@ async def run_turn(
 
         # 4. Stream from the engine. What comes is checkpointed as it is yielded.
         try:
-            async for piece in writer.write(turn.model, build_prompt(kept, system), turn.params, partial):
+            async for piece in writer.write(
+                turn.model, build_prompt(kept, system, stored), turn.params, partial
+            ):
                 if isinstance(piece, Completion):
                     completion = piece
                     continue

@@ -104,10 +104,10 @@ def write_markdown(conversation: Conversation, branch: Sequence[Message]) -> str
 
 
 def _export_tree(conversation: Conversation, messages: Sequence[Message]) -> ExportedConversation:
-    fields = msgspec.structs.asdict(conversation)
+    fields = [name for name in ExportedConversation.__struct_fields__ if name != "messages"]
     kept = ExportedMessage.__struct_fields__
     return ExportedConversation(
-        **fields,
+        **{name: getattr(conversation, name) for name in fields},
         messages=[ExportedMessage(**{name: getattr(message, name) for name in kept}) for message in messages],
     )
 
@@ -129,7 +129,8 @@ def _import_tree(tree: ExportedConversation, where: str) -> tuple[Conversation, 
             f"the current leaf '{tree.current_leaf_id}' is no message of this conversation",
             param=f"{where}.current_leaf_id",
         )
-    conversation = Conversation(**{name: getattr(tree, name) for name in Conversation.__struct_fields__})
+    fields = [name for name in ExportedConversation.__struct_fields__ if name != "messages"]
+    conversation = Conversation(**{name: getattr(tree, name) for name in fields})
     ordered = _parents_first(tree.messages, where)
     return conversation, [_import_message(message, tree.id) for message in ordered]
 

@@ -6,6 +6,7 @@ the page and the store alike, is one of its members, under a sequence number tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -31,6 +32,20 @@ class Turn(msgspec.Struct, kw_only=True):
     error: dict[str, Any] | None = None
     created_at: float = 0.0
     finished_at: float | None = None
+
+
+def merge_params(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One set of parameters of several, a later one before an earlier; null leaves a parameter to the engine."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        # Two names of one thing.
+        if not _LENGTHS.isdisjoint(layer):
+            merged = {name: value for name, value in merged.items() if name not in _LENGTHS}
+        merged |= layer
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+_LENGTHS = frozenset({"max_tokens", "max_completion_tokens"})
 
 
 class _Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="kind"):

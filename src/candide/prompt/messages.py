@@ -7,23 +7,29 @@ is compaction, when the context is full.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from candide.domain.messages import Message
+from candide.domain.messages import Message, StoredFile
 
 
-def build_prompt(branch: Sequence[Message], system_prompt: str) -> list[dict[str, Any]]:
+def find_files(branch: Sequence[Message]) -> set[str]:
+    """The ids of the files that `build_prompt` needs for a branch."""
+    return {part["file"]["id"] for message in branch for part in message.parts if "file" in part}
+
+
+def build_prompt(
+    branch: Sequence[Message], system_prompt: str, files: Mapping[str, StoredFile] | None = None
+) -> list[dict[str, Any]]:
     """The messages of a branch in the OpenAI shape, the system prompt first, if there is one.
 
-    Answers that failed before their first word are left out, and what the same side said in a row is
+    Of the `files`, by id, images are given as data URLs, and texts stand before the question's own. Answers that failed before their first word are left out, and what the same side said in a row is
     joined: many chat templates refuse two messages of one role.
     """
     built: list[dict[str, Any]] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for message in branch:
-        content: str | list[dict[str, Any]] = message.text
-        if message.parts:
-            content = [{"type": "text", "text": message.text}, *message.parts]
+        content = _build_content(message, files or {})
         if message.role == "assistant" and not message.text:
             continue
         previous = built[-1] if built else None
@@ -35,6 +41,27 @@ def build_prompt(branch: Sequence[Message], system_prompt: str) -> list[dict[str
         else:
             built.append({"role": message.role, "content": content})
     return built
+
+
+def _build_content(message: Message, files: Mapping[str, StoredFile]) -> str | list[dict[str, Any]]:
+    texts: list[str] = []
+    others: list[dict[str, Any]] = []
+    for part in message.parts:
+        if "file" not in part:
+            others.append(part)
+        elif (stored := files.get(part["file"]["id"])) is None:
+            texts.append(f"(The file '{part['file']['name']}' is no longer there.)")
+        elif stored.file.is_image:
+            encoded = base64.b64encode(stored.data).decode()
+            url = f"data:{stored.file.media_type};base64,{encoded}"
+            others.append({"type": "image_url", "image_url": {"url": url}})
+        else:
+            said = stored.data.decode("utf-8", "replace").removeprefix("\ufeff")
+            texts.append(f"--- {stored.file.name} ---\n{said}\n--- end of {stored.file.name} ---")
+    text = "\n\n".join([*texts, message.text] if message.text else texts)
+    if not others:
+        return text
+    return [{"type": "text", "text": text}, *others] if text else others
 
 
 def compact(branch: Sequence[Message], times: int) -> list[Message]:

@@ -117,7 +117,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     services = None
     try:
         services = await _load(settings, front)
-        server.before_end = services.turn_log.dismiss_followers
+        server.before_end = services.dismiss_followers
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         with leave_address(settings.run_dir, _describe(settings, url)):

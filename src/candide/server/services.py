@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 from candide.engine.routes import Routes
 from candide.scheduler import TurnScheduler
+from candide.store.changes import Changes
 from candide.store.conversations import ConversationStore
+from candide.store.files import FileStore
+from candide.store.folders import FolderStore
+from candide.store.messages import MessageStore
+from candide.store.preferences import PreferenceStore
+from candide.store.prompts import PromptStore
 from candide.store.responses import ResponseStore
+from candide.store.shares import ShareStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 
@@ -28,13 +35,25 @@ class Access:
 class Services:
     access: Access
     routes: Routes
+    changes: Changes
     conversations: ConversationStore
+    messages: MessageStore
+    folders: FolderStore
+    files: FileStore
+    prompts: PromptStore
+    preferences: PreferenceStore
+    shares: ShareStore
     turns: TurnStore
     responses: ResponseStore
     turn_log: TurnLog
     scheduler: TurnScheduler
     running: AsyncExitStack
     """What runs by itself."""
+
+    def dismiss_followers(self) -> None:
+        """Let everyone go who follows a turn or listens to changes: the process is about to end."""
+        self.turn_log.dismiss_followers()
+        self.changes.dismiss_listeners()
 
     async def close(self) -> None:
         """Stop everything that runs; unfinished turns are given up for the next start."""

@@ -1,13 +1,13 @@
 """Conversations and their trees of messages, in the database.
 
-Messages are only ever added; a deleted conversation is hidden, and can be brought back. Every method
+Messages are only ever added; what is deleted is out of sight, and can be brought back. Every method
 is one transaction. NotFound names what does not exist.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -17,57 +17,106 @@ from sqlalchemy.exc import IntegrityError
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message
 from candide.errors import BadRequest, Conflict, NotFound
+from candide.store.changes import Changes
 from candide.store.database import Connection, Database
-from candide.store.schema import conversations, messages
+from candide.store.folding import fold_words
+from candide.store.preferences import fetch_preferences
+from candide.store.schema import conversations, folders, messages, turns
 from candide.store.words import Found, index_messages, search_messages
 
 # Made once: putting a statement together costs more than running it.
-_FIND = sa.select(conversations).where(
+_COLUMNS = [conversations.c[name] for name in Conversation.__struct_fields__]
+_FIND = sa.select(*_COLUMNS).where(
     conversations.c.id == sa.bindparam("conversation"), conversations.c.deleted_at.is_(None)
 )
 _FIND_AND_LOCK = _FIND.with_for_update()
 _MESSAGE_COLUMNS = [messages.c[name] for name in Message.__struct_fields__]
 _FIND_MESSAGES = (
     sa.select(*_MESSAGE_COLUMNS)
-    .where(messages.c.conversation_id == sa.bindparam("conversation"))
+    .where(messages.c.conversation_id == sa.bindparam("conversation"), messages.c.deleted_with.is_(None))
     .order_by(messages.c.id)
 )
-_FIND_MESSAGE = sa.select(*_MESSAGE_COLUMNS).where(messages.c.id == sa.bindparam("message"))
+_FIND_MESSAGE = sa.select(*_MESSAGE_COLUMNS).where(
+    messages.c.id == sa.bindparam("message"), messages.c.deleted_with.is_(None)
+)
+_FIND_FOLDER_INSTRUCTIONS = sa.select(folders.c.instructions).where(
+    folders.c.id == sa.bindparam("folder"), folders.c.deleted_at.is_(None)
+)
 _ADD = conversations.insert()
 _ADD_MESSAGES = messages.insert()
 
 
 class ConversationStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, changes: Changes | None = None) -> None:
         self._database = database
+        self._changes = changes or Changes()
 
     async def create(
-        self, *, title: str = "", model: str | None = None, system_prompt: str | None = None
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - the name that it has everywhere
+        title: str = "",
+        model: str | None = None,
+        system_prompt: str | None = None,
+        folder_id: str | None = None,
+        instructions: str | None = None,
+        params: dict[str, Any] | None = None,
     ) -> str:
-        """Make an empty conversation; its id."""
+        """Make an empty conversation; its id.
+
+        An `id` that the caller made is taken over; when there is a conversation of that id, it stays as
+        it is, so that a request may be repeated. Raises NotFound when there is no such folder.
+        """
         now = time.time()
         made = Conversation(
-            id=new_id("conv"),
+            id=id or new_id("conv"),
             title=title,
             current_leaf_id=None,
             model=model,
             system_prompt=system_prompt,
+            folder_id=folder_id,
+            instructions=instructions,
+            params=params or {},
             created_at=now,
             updated_at=now,
         )
-        async with self._database.write() as connection:
-            await connection.execute(_ADD, msgspec.structs.asdict(made))
+        try:
+            async with self._database.write() as connection:
+                await _check_folder(connection, folder_id)
+                await connection.execute(_ADD, msgspec.structs.asdict(made))
+        except IntegrityError:
+            if id is None:
+                raise
+        self._changes.announce_conversations(made.id)
         return made.id
 
     async def get(self, conversation_id: str) -> Conversation:
         async with self._database.read() as connection:
             return await fetch_conversation(connection, conversation_id)
 
-    async def list(self, *, limit: int, before: str | None = None) -> list[Conversation]:
-        """The conversations, last used first; `before` is the id of the last one of the page before."""
-        query = sa.select(conversations).where(
-            conversations.c.deleted_at.is_(None), conversations.c.hidden.is_(False)
-        )
+    async def list(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        folder_id: str | None = None,
+        deleted: bool = False,
+    ) -> list[Conversation]:
+        """The conversations, last used first; `before` is the id of the last one of the page before.
+
+        A filter that is None lets all through; the `folder_id` of those in no folder is "".
+        """
+        query = sa.select(*_COLUMNS).where(conversations.c.hidden.is_(False))
+        gone = conversations.c.deleted_at
+        query = query.where(gone.is_not(None) if deleted else gone.is_(None))
+        if archived is not None:
+            query = query.where(conversations.c.archived.is_(archived))
+        if pinned is not None:
+            query = query.where(conversations.c.pinned.is_(pinned))
+        if folder_id is not None:
+            query = query.where(conversations.c.folder_id == (folder_id or None))
         async with self._database.read() as connection:
             if before is not None:
                 # It may have been deleted since; its place in the list stays.
@@ -84,8 +133,30 @@ class ConversationStore:
             )
             return [_conversation(row) for row in rows.mappings()]
 
+    async def find(self, conversation_ids: Collection[str]) -> list[Conversation]:
+        """Those of the conversations that can be listed, deleted ones among them, in any order."""
+        query = sa.select(*_COLUMNS).where(
+            conversations.c.id.in_(conversation_ids), conversations.c.hidden.is_(False)
+        )
+        async with self._database.read() as connection:
+            return [_conversation(row) for row in (await connection.execute(query)).mappings()]
+
+    async def find_running(self, conversation_ids: Collection[str]) -> dict[str, list[str]]:
+        """The ids of the turns that have not ended, oldest first, of those conversations that have any."""
+        query = (
+            sa.select(turns.c.conversation_id, turns.c.id)
+            .where(turns.c.state.in_(("queued", "running")), turns.c.conversation_id.in_(conversation_ids))
+            .order_by(turns.c.id)
+        )
+        running: dict[str, list[str]] = {}
+        async with self._database.read() as connection:
+            for row in await connection.execute(query):
+                running.setdefault(row.conversation_id, []).append(row.id)
+        return running
+
     async def update(self, conversation_id: str, changes: dict[str, Any]) -> Conversation:
-        """Change title, model, system prompt or current leaf."""
+        """Change members of a conversation, named as in `Conversation`; all but ids and times can be."""
+        changes = dict(changes)
         async with self._database.write() as connection:
             await fetch_conversation(connection, conversation_id)
             leaf = changes.get("current_leaf_id")
@@ -95,11 +166,19 @@ class ConversationStore:
                     raise BadRequest(
                         f"message '{leaf}' belongs to another conversation", param="current_leaf_id"
                     )
+            if "title" in changes:
+                changes["title_words"] = fold_words(changes["title"])
+            if "folder_id" in changes:
+                await _check_folder(connection, changes["folder_id"])
+                changes["former_folder_id"] = None
             if changes:
                 await connection.execute(
                     conversations.update().where(conversations.c.id == conversation_id).values(**changes)
                 )
-            return await fetch_conversation(connection, conversation_id)
+            changed = await fetch_conversation(connection, conversation_id)
+        if changes:
+            self._changes.announce_conversations(conversation_id)
+        return changed
 
     async def set_title_if_empty(self, conversation_id: str, title: str) -> None:
         """Give a title unless there is one by now: the user's own always stays."""
@@ -107,8 +186,9 @@ class ConversationStore:
             await connection.execute(
                 conversations.update()
                 .where(conversations.c.id == conversation_id, conversations.c.title == "")
-                .values(title=title)
+                .values(title=title, title_words=fold_words(title))
             )
+        self._changes.announce_conversations(conversation_id)
 
     async def delete(self, conversation_id: str) -> None:
         """Hide a conversation; `restore` brings it back."""
@@ -124,6 +204,7 @@ class ConversationStore:
             )
             if done.rowcount == 0:
                 raise _no_conversation(conversation_id)
+        self._changes.announce_conversations(conversation_id)
 
     async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]:
         """A conversation and its whole tree, parents before children."""
@@ -131,6 +212,20 @@ class ConversationStore:
             conversation = await fetch_conversation(connection, conversation_id)
             rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
             return conversation, [_message(row) for row in rows.mappings()]
+
+    async def find_instructions(self, conversation: Conversation) -> list[str]:
+        """What the user wants of every answer: everywhere, in the folder, in the conversation."""
+        if conversation.hidden:
+            return []
+        folder: str | None = None
+        async with self._database.read() as connection:
+            everywhere = (await fetch_preferences(connection)).instructions
+            if conversation.folder_id is not None:
+                found = await connection.execute(
+                    _FIND_FOLDER_INSTRUCTIONS, {"folder": conversation.folder_id}
+                )
+                folder = found.scalar()
+        return [text for text in (everywhere, folder, conversation.instructions) if text]
 
     async def add_all(
         self, conversation: Conversation, tree: Sequence[Message], *, hidden: bool = False
@@ -148,6 +243,7 @@ class ConversationStore:
             raise Conflict(
                 f"conversation '{conversation.id}' or one of its messages has an id that is taken"
             ) from None
+        self._changes.announce_conversations(conversation.id)
 
     async def exists(self, conversation_id: str) -> bool:
         """Whether there is such a conversation, deleted or not."""
@@ -191,10 +287,16 @@ def _no_conversation(conversation_id: str) -> NotFound:
     return NotFound(f"there is no conversation '{conversation_id}'", hint="candide conversations list")
 
 
+async def _check_folder(connection: Connection, folder_id: str | None) -> None:
+    if folder_id is None:
+        return
+    query = sa.select(folders.c.id).where(folders.c.id == folder_id, folders.c.deleted_at.is_(None))
+    if (await connection.execute(query)).first() is None:
+        raise NotFound(f"there is no folder '{folder_id}'", param="folder_id")
+
+
 def _conversation(row: sa.RowMapping) -> Conversation:
-    return Conversation(
-        **{name: value for name, value in row.items() if name in Conversation.__struct_fields__}
-    )
+    return Conversation(**row)
 
 
 def _message(row: sa.RowMapping) -> Message:

@@ -6,7 +6,8 @@ is committed has a sequence number, and only that can be followed: so whatever a
 be replayed to it, after any crash. The last event of a turn, its state and its answer's text are one
 transaction.
 
-A stale owner, whose lease ran out unnoticed, cannot write: its sequence numbers are taken by then.
+A turn may have several ends: an answer that stopped can be continued, and its log goes on after its
+last event. A stale owner, whose lease ran out unnoticed, cannot write: its sequence numbers are taken by then.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy import exc
 from candide.domain.messages import MessageState
 from candide.domain.turns import (
     FINAL_STATES,
+    EngineSwitched,
     ReasoningDelta,
     TextDelta,
     TurnEvent,
@@ -38,6 +40,7 @@ from candide.domain.turns import (
     event_kind,
 )
 from candide.errors import NotFound, StoreError
+from candide.store.changes import Changes
 from candide.store.database import Connection, Database
 from candide.store.schema import conversations, messages, turn_events, turns
 from candide.store.words import index_messages
@@ -76,11 +79,21 @@ class LiveTurn:
         self.pending: list[TurnEvent] = []
         self.text = "".join(e.text for e in events if isinstance(e, TextDelta))
         self.reasoning = "".join(e.text for e in events if isinstance(e, ReasoningDelta))
-        self.model = next((e.model for e in events if isinstance(e, TurnStarted)), None)
+        self.model: str | None = None
+        self.engine: str | None = None
+        for event in events:
+            self.note_writer(event)
         self.ended = False
         self.lost = False
         """Another owner has taken the turn over; nothing more is written here."""
         self._waiters: list[asyncio.Future[None]] = []
+
+    def note_writer(self, event: TurnEvent) -> None:
+        """Remember who writes the answer from this event on."""
+        if isinstance(event, TurnStarted):
+            self.model, self.engine = event.model, event.engine
+        elif isinstance(event, EngineSwitched):
+            self.engine = event.to_engine
 
     def take_pending(self) -> list[TurnEvent]:
         """What to commit next; runs of text become one event."""
@@ -112,8 +125,9 @@ class LiveTurn:
 
 
 class TurnLog:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, changes: Changes | None = None) -> None:
         self._database = database
+        self._changes = changes or Changes()
         self._live: dict[str, LiveTurn] = {}
         self._dirty: dict[LiveTurn, None] = {}
         self._work = asyncio.Event()
@@ -156,8 +170,8 @@ class TurnLog:
             live.text += event.text
         elif isinstance(event, ReasoningDelta):
             live.reasoning += event.text
-        elif isinstance(event, TurnStarted):
-            live.model = event.model
+        elif isinstance(event, (TurnStarted, EngineSwitched)):
+            live.note_writer(event)
         elif isinstance(event, (TurnFinished, TurnFailed)):
             self._urgent.set()
         live.pending.append(event)
@@ -182,12 +196,8 @@ class TurnLog:
 
     async def read(self, turn_id: str, after: int) -> list[LoggedEvent]:
         """The committed events with a sequence number above `after`."""
-        query = sa.select(turn_events.c.seq, turn_events.c.data).where(
-            turn_events.c.turn_id == turn_id, turn_events.c.seq > after
-        )
         async with self._database.read() as connection:
-            rows = await connection.execute(query.order_by(turn_events.c.seq))
-            return [LoggedEvent(row.seq, decode_event(row.data)) for row in rows]
+            return await _fetch_events(connection, turn_id, after)
 
     async def follow(self, turn_id: str, after: int) -> AsyncIterator[list[bytes]]:
         """Replay the events above `after` as SSE frames, then go on as they come, until the turn's end.
@@ -199,14 +209,14 @@ class TurnLog:
             live = self._live.get(turn_id)
             if live is None:
                 opened = self._opened
-                logged = await self.read(turn_id, seq)
+                ended, logged = await self._read_on(turn_id, seq)
                 if logged:
                     seq = logged[-1].seq
                     yield [entry.frame() for entry in logged]
-                    if isinstance(logged[-1].event, (TurnFinished, TurnFailed)):
-                        return
-                elif await self._has_ended(turn_id):
+                if ended:
                     return
+                if logged:
+                    continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_S):
                         await opened.wait()
@@ -216,9 +226,9 @@ class TurnLog:
                     frames = live.frames[seq:]
                     seq = len(live.frames)
                     yield frames
-                elif live.ended:
+                elif live.ended and self._live.get(turn_id) is None:
                     return
-                elif live.lost:
+                elif live.ended or live.lost:
                     break
                 else:
                     await live.wait()
@@ -230,12 +240,15 @@ class TurnLog:
         for live in self._live.values():
             live.wake()
 
-    async def _has_ended(self, turn_id: str) -> bool:
+    async def _read_on(self, turn_id: str, after: int) -> tuple[bool, list[LoggedEvent]]:
+        """The events above `after`, and whether they are the last ones. Raises NotFound."""
         async with self._database.read() as connection:
-            row = (await connection.execute(sa.select(turns.c.state).where(turns.c.id == turn_id))).first()
-        if row is None:
-            raise NotFound(f"there is no turn '{turn_id}'")
-        return row.state in FINAL_STATES
+            # The state first: were the events read first, the turn could end before its state is read.
+            query = sa.select(turns.c.state).where(turns.c.id == turn_id)
+            row = (await connection.execute(query)).first()
+            if row is None:
+                raise NotFound(f"there is no turn '{turn_id}'")
+            return row.state in FINAL_STATES, await _fetch_events(connection, turn_id, after)
 
     async def _write(self) -> None:
         while True:
@@ -317,8 +330,7 @@ class TurnLog:
         ]
         async with self._database.write(durable=bool(ends)) as connection:
             await connection.execute(_ADD_EVENTS, rows)
-            if ends:
-                await _save_ends(connection, ends)
+            ended = await _save_ends(connection, ends) if ends else []
         for live, entries in logged:
             live.frames.extend(entry.frame() for entry in entries)
         for live, _ in ends:
@@ -326,6 +338,7 @@ class TurnLog:
             self._forget(live)
         for live, _ in logged:
             live.wake()
+        self._changes.announce_conversations(*ended)
 
     def _forget(self, live: LiveTurn) -> None:
         if self._live.get(live.turn_id) is live:
@@ -335,6 +348,11 @@ class TurnLog:
 
 # Made once: putting a statement together costs more than running it.
 _ADD_EVENTS = turn_events.insert()
+_FIND_EVENTS = (
+    sa.select(turn_events.c.seq, turn_events.c.data)
+    .where(turn_events.c.turn_id == sa.bindparam("turn"), turn_events.c.seq > sa.bindparam("after"))
+    .order_by(turn_events.c.seq)
+)
 _END_TURN = (
     turns.update()
     .where(turns.c.id == sa.bindparam("turn"))
@@ -356,27 +374,44 @@ _END_ANSWER = (
         state=sa.bindparam("answer_state"),
         model=sa.bindparam("answer_model"),
         usage=sa.bindparam("answer_usage"),
+        engine=sa.bindparam("answer_engine"),
+        timings=sa.bindparam("answer_timings"),
+        finish_reason=sa.bindparam("answer_finish_reason"),
+        error=sa.bindparam("turn_error"),
     )
 )
 _TOUCH_CONVERSATION = (
     conversations.update()
     .where(conversations.c.id == sa.bindparam("conversation"))
-    .values(updated_at=sa.bindparam("now"))
+    .values(
+        updated_at=sa.bindparam("now"),
+        unread=sa.or_(conversations.c.unread, sa.bindparam("is_news", type_=sa.Boolean())),
+    )
 )
 
 
-async def _save_ends(connection: Connection, ends: list[tuple[LiveTurn, TurnFinished | TurnFailed]]) -> None:
-    """Save how turns ended: their state, and their answers with the words in them."""
+async def _fetch_events(connection: Connection, turn_id: str, after: int) -> list[LoggedEvent]:
+    rows = await connection.execute(_FIND_EVENTS, {"turn": turn_id, "after": after})
+    return [LoggedEvent(row.seq, decode_event(row.data)) for row in rows]
+
+
+async def _save_ends(
+    connection: Connection, ends: list[tuple[LiveTurn, TurnFinished | TurnFailed]]
+) -> list[str]:
+    """Save how turns ended: their state, and their answers with the words in them; the conversations' ids."""
     query = sa.select(turns.c.id, turns.c.answer_message_id, turns.c.conversation_id)
     found = await connection.execute(query.where(turns.c.id.in_([live.turn_id for live, _ in ends])))
     places = {row.id: row for row in found}
     rows = [_describe_end(live, last, places[live.turn_id]) for live, last in ends]
+    # Conversations first and in one order, as everywhere: nobody waits in a circle for locks.
+    rows.sort(key=lambda row: row["conversation"])
+    await connection.execute(_TOUCH_CONVERSATION, rows)
     await connection.execute(_END_TURN, rows)
     await connection.execute(_END_ANSWER, rows)
-    await connection.execute(_TOUCH_CONVERSATION, rows)
     await index_messages(
         connection, [(row["answer"], row["answer_text"]) for row in rows if row["answer_text"]]
     )
+    return [row["conversation"] for row in rows]
 
 
 def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: sa.Row[Any]) -> dict[str, Any]:
@@ -384,8 +419,10 @@ def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: sa.Row
         turn_state: TurnState = last.state
         answer_state: MessageState = "complete" if last.state == "finished" else "stopped"
         usage, error = last.usage or None, None
+        timings, finish_reason = last.timings or None, last.finish_reason
     else:
         turn_state, answer_state, usage = "failed", "failed", None
+        timings = finish_reason = None
         error = {"code": last.code, "message": last.message, "hint": last.hint}
     return {
         "turn": live.turn_id,
@@ -399,4 +436,9 @@ def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: sa.Row
         "answer_state": answer_state,
         "answer_model": live.model,
         "answer_usage": usage,
+        "answer_engine": live.engine,
+        "answer_timings": timings,
+        "answer_finish_reason": finish_reason,
+        # Whoever stops an answer has seen it.
+        "is_news": answer_state != "stopped",
     }

@@ -7,7 +7,7 @@ was read, so of several who find an expired lease one gets the turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -15,11 +15,15 @@ import sqlalchemy as sa
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Message
-from candide.domain.turns import FINAL_STATES, Turn
+from candide.domain.turns import FINAL_STATES, Turn, merge_params
 from candide.errors import BadRequest, Conflict, NotFound
+from candide.store.changes import Changes
 from candide.store.conversations import fetch_conversation, fetch_message, insert_messages
 from candide.store.database import Connection, Database
+from candide.store.files import describe_files
+from candide.store.preferences import Preferences, fetch_preferences
 from candide.store.schema import conversations, messages, turns
+from candide.store.words import forget_message
 
 UNSET: Any = object()
 UNFINISHED = ("queued", "running")
@@ -47,8 +51,9 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class TurnStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, changes: Changes | None = None) -> None:
         self._database = database
+        self._changes = changes or Changes()
 
     async def accept(
         self,
@@ -57,7 +62,8 @@ class TurnStore:
         text: str | None = None,
         parent_id: str | None = UNSET,
         user_message_id: str | None = None,
-        parts: list[dict[str, Any]] | None = None,
+        parts: Sequence[dict[str, Any]] = (),
+        attachments: Sequence[str] = (),
         model: str = "",
         params: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -65,7 +71,8 @@ class TurnStore:
     ) -> Turn:
         """Save a question and the turn that will answer it; both are on disk when this returns.
 
-        With `user_message_id` instead of `text` the question stands already, and the answer becomes
+        `attachments` are ids of files. The turn's parameters are those of the user's preferences, of the
+        conversation and its own, the later before the earlier. With `user_message_id` instead of `text` the question stands already, and the answer becomes
         a sibling of its others. Without `parent_id` the question follows the current leaf. A repeated
         `idempotency_key` gives the turn of its first use, without its owner: it is not for this caller to
         run. With a `lease` the turn is claimed in the same
@@ -97,15 +104,12 @@ class TurnStore:
                     parent_id=parent,
                     role="user",
                     text=text or "",
-                    parts=parts or [],
+                    parts=[*parts, *await describe_files(connection, attachments)],
                     created_at=now,
                 )
                 added.append(question)
-            busy = (
-                lease is None
-                or (await connection.execute(_FIND_BUSY, {"conversation": conversation_id})).first()
-            )
-            held = None if busy else lease
+            held = await _lease_unless_busy(connection, conversation_id, lease)
+            wishes = Preferences() if conversation.hidden else await fetch_preferences(connection)
             turn = Turn(
                 id=new_id("turn"),
                 conversation_id=conversation_id,
@@ -113,8 +117,8 @@ class TurnStore:
                 answer_message_id=new_id("msg"),
                 state="running" if held else "queued",
                 owner=held.owner if held else None,
-                model=model or conversation.model or "",
-                params=params or {},
+                model=model or conversation.model or wishes.model or "",
+                params=merge_params(wishes.params, conversation.params, params or {}),
                 created_at=now,
             )
             answer = Message(
@@ -134,14 +138,61 @@ class TurnStore:
             await connection.execute(_ADD_TURN, row)
             leaf = {"conversation": conversation_id, "leaf": answer.id, "now": now}
             await connection.execute(_MOVE_LEAF, leaf)
-            return turn
+        self._changes.announce_conversations(conversation_id)
+        return turn
+
+    async def resume(self, turn_id: str, lease: Lease | None = None) -> Turn:
+        """Have an answer that stopped, failed or ended by length written on: the same turn and message.
+
+        Its events go on after its last one. The lease is as in `accept`. Raises NotFound, and Conflict when
+        the answer is complete or being written.
+        """
+        async with self._database.write() as connection:
+            # The conversation first, as everywhere: who locks in one order never waits in a circle.
+            conversation_id = (await _fetch_turn(connection, turn_id)).conversation_id
+            await fetch_conversation(connection, conversation_id, lock=True)
+            turn = await _fetch_turn(connection, turn_id)
+            answer = await fetch_message(connection, turn.answer_message_id)
+            if turn.state in UNFINISHED:
+                raise Conflict("the answer is being written", hint="follow it, or stop it first")
+            if turn.state == "finished" and answer.finish_reason != "length":
+                raise Conflict("the answer is complete", hint="ask on, or have the question answered again")
+            held = await _lease_unless_busy(connection, conversation_id, lease)
+            turn.state = "running" if held else "queued"
+            turn.owner = held.owner if held else None
+            turn.stop_requested, turn.error, turn.finished_at = False, None, None
+            await connection.execute(
+                turns.update()
+                .where(turns.c.id == turn_id)
+                .values(
+                    state=turn.state,
+                    owner=turn.owner,
+                    lease_until=held.until if held else None,
+                    stop_requested=False,
+                    error=None,
+                    finished_at=None,
+                )
+            )
+            await connection.execute(
+                messages.update()
+                .where(messages.c.id == answer.id)
+                .values(
+                    state="streaming" if held else "pending", error=None, finish_reason=None, timings=None
+                )
+            )
+            # Its words are indexed anew at its end.
+            await forget_message(connection, answer.id, answer.text)
+            await connection.execute(
+                conversations.update()
+                .where(conversations.c.id == conversation_id)
+                .values(updated_at=time.time())
+            )
+        self._changes.announce_conversations(conversation_id)
+        return turn
 
     async def get(self, turn_id: str) -> Turn:
         async with self._database.read() as connection:
-            row = (await connection.execute(_FIND_TURN, {"turn": turn_id})).mappings().first()
-        if row is None:
-            raise NotFound(f"there is no turn '{turn_id}'")
-        return _turn(row)
+            return await _fetch_turn(connection, turn_id)
 
     async def list_unfinished(self, except_owner: str = "") -> list[tuple[Turn, Lease | None]]:
         """Every turn that has not ended, oldest first, with the lease on it.
@@ -220,6 +271,23 @@ class TurnStore:
         query = sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), turns.c.stop_requested.is_(True))
         async with self._database.read() as connection:
             return {row[0] for row in await connection.execute(query)}
+
+
+async def _fetch_turn(connection: Connection, turn_id: str) -> Turn:
+    row = (await connection.execute(_FIND_TURN, {"turn": turn_id})).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no turn '{turn_id}'")
+    return _turn(row)
+
+
+async def _lease_unless_busy(
+    connection: Connection, conversation_id: str, lease: Lease | None
+) -> Lease | None:
+    """The lease, unless an answer in the conversation is being written that the turn may have to wait for."""
+    if lease is None:
+        return None
+    busy = (await connection.execute(_FIND_BUSY, {"conversation": conversation_id})).first()
+    return None if busy else lease
 
 
 async def _find_by_key(connection: Connection, conversation_id: str, key: str) -> Turn | None:

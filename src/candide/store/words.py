@@ -64,7 +64,7 @@ _ADD_VECTORS = sa.text(
 _FIND = """
     SELECT message_id FROM message_words
     JOIN messages ON messages.id = message_id JOIN conversations ON conversations.id = conversation_id
-    WHERE {matches} AND deleted_at IS NULL AND NOT hidden ORDER BY {rank}, message_id DESC LIMIT :limit
+    WHERE {matches} AND deleted_at IS NULL AND deleted_with IS NULL AND NOT hidden ORDER BY {rank}, message_id DESC LIMIT :limit
 """
 _TSQUERY = "CAST(CAST(:query AS text) AS tsquery)"
 _FIND_WORDS = sa.text(_FIND.format(matches="message_words MATCH :query", rank="rank"))
@@ -74,11 +74,27 @@ _FIND_VECTORS = sa.text(
 
 
 async def index_messages(connection: Connection, texts: Sequence[tuple[str, str]]) -> None:
-    """Index messages by id and text; each only once, since a message's text never changes."""
+    """Index messages by id and text, each once: one whose text has grown is forgotten before."""
     if texts and connection.dialect.name == "sqlite":
         await connection.execute(_ADD_WORDS, [{"id": i, "folded": fold(text)} for i, text in texts])
     elif texts:
         await connection.execute(_ADD_VECTORS, [{"id": i, "folded": _tsvector(text)} for i, text in texts])
+
+
+async def forget_message(connection: Connection, message_id: str, text: str) -> None:
+    """Take a message out of the index; `text` is that with which it was indexed."""
+    if connection.dialect.name != "sqlite":
+        await connection.execute(_FORGET_VECTOR, {"id": message_id})
+    elif words := WORD.findall(fold(text))[:8]:
+        # By its first words: the index knows no ids, and would be read from end to end.
+        await connection.execute(_FORGET_WORDS, {"id": message_id, "query": '"' + " ".join(words) + '"'})
+
+
+_FORGET_VECTOR = sa.text("DELETE FROM message_words WHERE message_id = :id")
+_FORGET_WORDS = sa.text(
+    "DELETE FROM message_words WHERE rowid IN "
+    "(SELECT rowid FROM message_words WHERE message_words MATCH :query AND message_id = :id)"
+)
 
 
 def _tsvector(text: str) -> str:

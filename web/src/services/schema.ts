@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What changes, as it does; nothing is replayed
+         * @description Events: `hello` once, `conversation` with its summary after anything about it has changed; `folders`, `prompts`, `preferences`, `shares`, `status` with nothing. After a new connection, read afresh what you show.
+         */
+        get: operations["follow_changes_api_changes_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations": {
         parameters: {
             query?: never;
@@ -37,7 +57,7 @@ export interface paths {
         delete: operations["delete_conversation_api_conversations__conversation_id__delete"];
         options?: never;
         head?: never;
-        /** Rename, switch model or branch */
+        /** Change what is said of a conversation, or switch the branch */
         patch: operations["update_conversation_api_conversations__conversation_id__patch"];
         trace?: never;
     };
@@ -75,6 +95,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{conversation_id}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let whoever has the link read a branch */
+        post: operations["create_share_api_conversations__conversation_id__shares_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations/{conversation_id}/turns": {
         parameters: {
             query?: never;
@@ -86,6 +123,93 @@ export interface paths {
         put?: never;
         /** Ask; the answer is written whether anyone listens or not */
         post: operations["create_turn_api_conversations__conversation_id__turns_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep a PNG, JPEG, GIF or WebP image, or a text in UTF-8, to be attached to a question */
+        post: operations["add_file_api_files_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/files/{file_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file as it was given */
+        get: operations["get_file_api_files__file_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/folders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The folders, by name */
+        get: operations["list_folders_api_folders_get"];
+        put?: never;
+        /** Make a folder */
+        post: operations["create_folder_api_folders_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/folders/{folder_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete; its conversations stay, and restore undoes it */
+        delete: operations["delete_folder_api_folders__folder_id__delete"];
+        options?: never;
+        head?: never;
+        /** Rename, or change the instructions */
+        patch: operations["update_folder_api_folders__folder_id__patch"];
+        trace?: never;
+    };
+    "/api/folders/{folder_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Undo a deletion */
+        post: operations["restore_folder_api_folders__folder_id__restore_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -109,6 +233,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/messages/{message_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete with all that follows; restore undoes it */
+        delete: operations["delete_message_api_messages__message_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/messages/{message_id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say what an answer is worth */
+        put: operations["rate_message_api_messages__message_id__feedback_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/messages/{message_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Undo a deletion */
+        post: operations["restore_message_api_messages__message_id__restore_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/models": {
         parameters: {
             query?: never;
@@ -120,6 +295,77 @@ export interface paths {
         get: operations["list_models_api_models_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/preferences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The user's preferences */
+        get: operations["get_preferences_api_preferences_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change preferences; null takes one back */
+        patch: operations["update_preferences_api_preferences_patch"];
+        trace?: never;
+    };
+    "/api/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The prompts, by name */
+        get: operations["list_prompts_api_prompts_get"];
+        put?: never;
+        /** Keep a prompt */
+        post: operations["create_prompt_api_prompts_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/prompts/{prompt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete; restore undoes it */
+        delete: operations["delete_prompt_api_prompts__prompt_id__delete"];
+        options?: never;
+        head?: never;
+        /** Change a prompt */
+        patch: operations["update_prompt_api_prompts__prompt_id__patch"];
+        trace?: never;
+    };
+    "/api/prompts/{prompt_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Undo a deletion */
+        post: operations["restore_prompt_api_prompts__prompt_id__restore_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -143,6 +389,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether a key is asked for, and was given */
+        get: operations["get_session_api_session_get"];
+        put?: never;
+        /** Exchange the key for a cookie */
+        post: operations["sign_in_api_session_post"];
+        /** Forget the cookie */
+        delete: operations["sign_out_api_session_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/shared/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is shared under a token; needs no key */
+        get: operations["get_shared_api_shared__token__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/shared/{token}/files/{file_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of what is shared; needs no key */
+        get: operations["get_shared_file_api_shared__token__files__file_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is shared, the newest first */
+        get: operations["list_shares_api_shares_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/shares/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a share at once */
+        delete: operations["delete_share_api_shares__token__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/turns/{turn_id}": {
         parameters: {
             query?: never;
@@ -154,6 +487,23 @@ export interface paths {
         get: operations["get_turn_api_turns__turn_id__get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/turns/{turn_id}/continue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go on with an answer that stopped, failed or became too long */
+        post: operations["continue_turn_api_turns__turn_id__continue_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -200,14 +550,31 @@ export interface components {
     schemas: {
         /** ConversationChanges */
         ConversationChanges: {
+            /** Archived */
+            archived?: boolean | null;
             /** Current Leaf Id */
             current_leaf_id?: string | null;
+            /** Folder Id */
+            folder_id?: string | null;
+            /** Instructions */
+            instructions?: string | null;
             /** Model */
             model?: string | null;
+            /**
+             * Params
+             * @description Sampling parameters in the OpenAI shape; null leaves one to the engine.
+             */
+            params?: {
+                [key: string]: unknown;
+            } | null;
+            /** Pinned */
+            pinned?: boolean | null;
             /** System Prompt */
             system_prompt?: string | null;
             /** Title */
             title?: string | null;
+            /** Unread */
+            unread?: boolean | null;
         };
         /** ConversationPage */
         ConversationPage: {
@@ -221,37 +588,79 @@ export interface components {
         };
         /** ConversationSummary */
         ConversationSummary: {
+            /** Archived */
+            archived: boolean;
             /** Created At */
             created_at: number;
             /** Current Leaf Id */
             current_leaf_id: string | null;
+            /** Deleted */
+            deleted: boolean;
+            /** Folder Id */
+            folder_id: string | null;
             /** Id */
             id: string;
+            /** Instructions */
+            instructions: string | null;
             /** Model */
             model: string | null;
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            };
+            /** Pinned */
+            pinned: boolean;
+            /**
+             * Running
+             * @description Turns that have not ended.
+             */
+            running: string[];
             /** System Prompt */
             system_prompt: string | null;
             /** Title */
             title: string;
+            /** Unread */
+            unread: boolean;
             /** Updated At */
             updated_at: number;
         };
         /** ConversationView */
         ConversationView: {
+            /** Archived */
+            archived: boolean;
             /** Created At */
             created_at: number;
             /** Current Leaf Id */
             current_leaf_id: string | null;
+            /** Deleted */
+            deleted: boolean;
+            /** Folder Id */
+            folder_id: string | null;
             /** Id */
             id: string;
+            /** Instructions */
+            instructions: string | null;
             /** Messages */
             messages: components["schemas"]["MessageView"][];
             /** Model */
             model: string | null;
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            };
+            /** Pinned */
+            pinned: boolean;
+            /**
+             * Running
+             * @description Turns that have not ended.
+             */
+            running: string[];
             /** System Prompt */
             system_prompt: string | null;
             /** Title */
             title: string;
+            /** Unread */
+            unread: boolean;
             /** Updated At */
             updated_at: number;
         };
@@ -279,6 +688,67 @@ export interface components {
          */
         ErrorReply: {
             error: components["schemas"]["ErrorDetail"];
+        };
+        /** FeedbackView */
+        FeedbackView: {
+            /**
+             * Rating
+             * @enum {string}
+             */
+            rating: "up" | "down";
+            /** Reason */
+            reason: string;
+        };
+        /** FilePart */
+        "FilePart-Output": {
+            file: components["schemas"]["FileView"];
+            /**
+             * Type
+             * @constant
+             */
+            type: "file";
+        };
+        /** FileView */
+        FileView: {
+            /** Id */
+            id: string;
+            /** Media Type */
+            media_type: string;
+            /** Name */
+            name: string;
+            /**
+             * Size
+             * @description In bytes.
+             */
+            size: number;
+        };
+        /** FolderChanges */
+        FolderChanges: {
+            /** Instructions */
+            instructions?: string | null;
+            /** Name */
+            name?: string | null;
+        };
+        /** FolderPage */
+        FolderPage: {
+            /** Data */
+            data: components["schemas"]["FolderView"][];
+        };
+        /** FolderView */
+        FolderView: {
+            /**
+             * Conversations
+             * @description How many stand in it, the archived ones among them.
+             */
+            conversations: number;
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: string;
+            /** Instructions */
+            instructions: string | null;
+            /** Name */
+            name: string;
         };
         /** FoundPage */
         FoundPage: {
@@ -308,6 +778,21 @@ export interface components {
             /** Snippet */
             snippet: string;
         };
+        /** ImagePart */
+        "ImagePart-Output": {
+            file: components["schemas"]["FileView"];
+            image_url: components["schemas"]["ImageUrl-Output"];
+            /**
+             * Type
+             * @constant
+             */
+            type: "image_url";
+        };
+        /** ImageUrl */
+        "ImageUrl-Output": {
+            /** Url */
+            url: string;
+        };
         /** Imported */
         Imported: {
             /** Imported */
@@ -315,10 +800,22 @@ export interface components {
             /** Skipped */
             skipped: string[];
         };
+        /** Key */
+        Key: {
+            /** Key */
+            key: string;
+        };
         /** MessageView */
         MessageView: {
             /** Created At */
             created_at: number;
+            /** Engine */
+            engine?: string | null;
+            /** @description Why the turn failed. */
+            error?: components["schemas"]["TurnErrorView"] | null;
+            feedback?: components["schemas"]["FeedbackView"] | null;
+            /** Finish Reason */
+            finish_reason?: string | null;
             /** Id */
             id: string;
             /** Model */
@@ -329,20 +826,27 @@ export interface components {
              * Parts
              * @default []
              */
-            parts: {
+            parts: (components["schemas"]["ImagePart-Output"] | components["schemas"]["FilePart-Output"] | {
                 [key: string]: unknown;
-            }[];
+            })[];
             /**
              * Reasoning
              * @default
              */
             reasoning: string;
-            /** Role */
-            role: string;
-            /** State */
-            state: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "system" | "user" | "assistant" | "tool";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "complete" | "pending" | "streaming" | "stopped" | "failed";
             /** Text */
             text: string;
+            timings?: components["schemas"]["Timings"] | null;
             /** Turn Id */
             turn_id?: string | null;
             /** Usage */
@@ -355,19 +859,68 @@ export interface components {
             /** Data */
             data: components["schemas"]["ModelView"][];
         };
-        /** ModelView */
+        /**
+         * ModelView
+         * @description A model at the first engine that has it; null and "" stand for what nobody tells.
+         */
         ModelView: {
+            /** Context Tokens */
+            context_tokens?: number | null;
+            /**
+             * Cost
+             * @description For people; `free` on one's own machine.
+             * @default
+             */
+            cost: string;
             /** Default */
             default: boolean;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
             /** Engines */
             engines: string[];
+            /**
+             * Loaded
+             * @description Whether it answers without being loaded first.
+             */
+            loaded?: boolean | null;
+            /**
+             * Location
+             * @description `this machine`, or the engine's host.
+             */
+            location: string;
             /** Name */
             name: string;
+            /** Size Bytes */
+            size_bytes?: number | null;
+            /**
+             * Vision
+             * @description Whether it takes images.
+             */
+            vision?: boolean | null;
         };
         /** NewConversation */
         NewConversation: {
+            /** Folder Id */
+            folder_id?: string | null;
+            /**
+             * Id
+             * @description One that the client made, so that a repeated request makes one conversation.
+             */
+            id?: string | null;
+            /** Instructions */
+            instructions?: string | null;
             /** Model */
             model?: string | null;
+            /**
+             * Params
+             * @description Sampling parameters in the OpenAI shape; null leaves one to the engine.
+             */
+            params?: {
+                [key: string]: unknown;
+            };
             /** System Prompt */
             system_prompt?: string | null;
             /**
@@ -376,16 +929,57 @@ export interface components {
              */
             title: string;
         };
+        /** NewFeedback */
+        NewFeedback: {
+            /**
+             * Rating
+             * @description Null forgets it.
+             */
+            rating: ("up" | "down") | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /** NewFolder */
+        NewFolder: {
+            /**
+             * Instructions
+             * @description What is wanted of every answer in the folder's conversations.
+             */
+            instructions?: string | null;
+            /** Name */
+            name: string;
+        };
+        /** NewPrompt */
+        NewPrompt: {
+            /** Name */
+            name: string;
+            /** Text */
+            text: string;
+        };
+        /** NewShare */
+        NewShare: {
+            /** Leaf Id */
+            leaf_id?: string | null;
+        };
         /**
          * NewTurn
          * @description A question, or `user_message_id` to have one answered again.
          */
         NewTurn: {
+            /**
+             * Attachments
+             * @description Ids of files; see `POST /api/files`.
+             * @default []
+             */
+            attachments: string[];
             /** Model */
             model?: string | null;
             /**
              * Params
-             * @description Sampling parameters in the OpenAI shape.
+             * @description Sampling parameters in the OpenAI shape; null leaves one to the engine.
              */
             params?: {
                 [key: string]: unknown;
@@ -399,6 +993,117 @@ export interface components {
             text?: string | null;
             /** User Message Id */
             user_message_id?: string | null;
+        };
+        /** PreferenceChanges */
+        PreferenceChanges: {
+            /** Instructions */
+            instructions?: string | null;
+            /** Model */
+            model?: string | null;
+            /**
+             * Params
+             * @description Sampling parameters in the OpenAI shape; null leaves one to the engine.
+             */
+            params?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** PreferencesView */
+        PreferencesView: {
+            /**
+             * Instructions
+             * @description What is wanted of every answer.
+             */
+            instructions: string;
+            /**
+             * Model
+             * @description The model of conversations that name none; null: the server's default.
+             */
+            model: string | null;
+            /**
+             * Params
+             * @description Sampling parameters in the OpenAI shape; null leaves one to the engine.
+             */
+            params: {
+                [key: string]: unknown;
+            };
+        };
+        /** PromptChanges */
+        PromptChanges: {
+            /** Name */
+            name?: string | null;
+            /** Text */
+            text?: string | null;
+        };
+        /** PromptPage */
+        PromptPage: {
+            /** Data */
+            data: components["schemas"]["PromptView"][];
+        };
+        /** PromptView */
+        PromptView: {
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Text */
+            text: string;
+        };
+        /** SessionView */
+        SessionView: {
+            /** Needs Key */
+            needs_key: boolean;
+            /** Signed In */
+            signed_in: boolean;
+        };
+        /** SharedView */
+        SharedView: {
+            /** Created At */
+            created_at: number;
+            /** Messages */
+            messages: components["schemas"]["MessageView"][];
+            /** Title */
+            title: string;
+        };
+        /** SharePage */
+        SharePage: {
+            /** Data */
+            data: components["schemas"]["ShareView"][];
+        };
+        /** ShareView */
+        ShareView: {
+            /** Conversation Id */
+            conversation_id: string;
+            /** Created At */
+            created_at: number;
+            /** Leaf Id */
+            leaf_id: string;
+            /** Path */
+            path: string;
+            /** Title */
+            title: string;
+            /** Token */
+            token: string;
+        };
+        /** Timings */
+        Timings: {
+            /** First Token Ms */
+            first_token_ms?: number | null;
+            /** Tokens Per Second */
+            tokens_per_second?: number | null;
+            /** Total Ms */
+            total_ms?: number | null;
+        };
+        /** TurnErrorView */
+        TurnErrorView: {
+            /** Code */
+            code: string;
+            /** Hint */
+            hint?: string | null;
+            /** Message */
+            message: string;
         };
         /** TurnView */
         TurnView: {
@@ -435,11 +1140,55 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    follow_changes_api_changes_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+        };
+    };
     list_conversations_api_conversations_get: {
         parameters: {
             query?: {
+                /** @description False when absent; of the deleted, all. */
+                archived?: boolean | null;
                 before?: string | null;
+                deleted?: boolean;
+                /** @description Empty: those in no folder. */
+                folder_id?: string | null;
                 limit?: number;
+                pinned?: boolean | null;
             };
             header?: never;
             path?: never;
@@ -721,6 +1470,50 @@ export interface operations {
             };
         };
     };
+    create_share_api_conversations__conversation_id__shares_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewShare"] | null;
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShareView"];
+                };
+            };
+        };
+    };
     create_turn_api_conversations__conversation_id__turns_post: {
         parameters: {
             query?: never;
@@ -767,6 +1560,290 @@ export interface operations {
             };
         };
     };
+    add_file_api_files_post: {
+        parameters: {
+            query: {
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": string;
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileView"];
+                };
+            };
+        };
+    };
+    get_file_api_files__file_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+        };
+    };
+    list_folders_api_folders_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderPage"];
+                };
+            };
+        };
+    };
+    create_folder_api_folders_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFolder"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
+                };
+            };
+        };
+    };
+    delete_folder_api_folders__folder_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                folder_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    update_folder_api_folders__folder_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                folder_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FolderChanges"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
+                };
+            };
+        };
+    };
+    restore_folder_api_folders__folder_id__restore_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                folder_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     import_document_api_import_post: {
         parameters: {
             query?: never;
@@ -809,6 +1886,124 @@ export interface operations {
             };
         };
     };
+    delete_message_api_messages__message_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rate_message_api_messages__message_id__feedback_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFeedback"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    restore_message_api_messages__message_id__restore_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     list_models_api_models_get: {
         parameters: {
             query?: never;
@@ -844,6 +2039,286 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ModelPage"];
                 };
+            };
+        };
+    };
+    get_preferences_api_preferences_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreferencesView"];
+                };
+            };
+        };
+    };
+    update_preferences_api_preferences_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreferenceChanges"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreferencesView"];
+                };
+            };
+        };
+    };
+    list_prompts_api_prompts_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptPage"];
+                };
+            };
+        };
+    };
+    create_prompt_api_prompts_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPrompt"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptView"];
+                };
+            };
+        };
+    };
+    delete_prompt_api_prompts__prompt_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    update_prompt_api_prompts__prompt_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptChanges"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptView"];
+                };
+            };
+        };
+    };
+    restore_prompt_api_prompts__prompt_id__restore_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -888,6 +2363,277 @@ export interface operations {
             };
         };
     };
+    get_session_api_session_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+        };
+    };
+    sign_in_api_session_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Key"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    sign_out_api_session_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_shared_api_shared__token__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedView"];
+                };
+            };
+        };
+    };
+    get_shared_file_api_shared__token__files__file_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+        };
+    };
+    list_shares_api_shares_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharePage"];
+                };
+            };
+        };
+    };
+    delete_share_api_shares__token__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     get_turn_api_turns__turn_id__get: {
         parameters: {
             query?: never;
@@ -919,6 +2665,46 @@ export interface operations {
             };
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TurnView"];
+                };
+            };
+        };
+    };
+    continue_turn_api_turns__turn_id__continue_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                turn_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };

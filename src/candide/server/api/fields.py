@@ -30,8 +30,20 @@ def check_text(text: str) -> str:
     return text
 
 
+PARAMS = "Sampling parameters in the OpenAI shape; null leaves one to the engine."
+
 Text = Annotated[str, AfterValidator(check_text), Field(max_length=MAX_TEXT_CHARS)]
 Name = Annotated[str, AfterValidator(check_text), Field(max_length=300)]
+
+
+def _check_label(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+Label = Annotated[Name, AfterValidator(_check_label)]
+"""A name that must not be empty."""
 QueryText = Annotated[str, AfterValidator(check_text)]
 
 

@@ -1,4 +1,4 @@
-"""Durable turns: asked, followed, stopped."""
+"""Durable turns: asked, followed, stopped, continued."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pydantic import BaseModel, Field
 
 from candide.domain.turns import Turn
 from candide.errors import BadRequest
-from candide.server.api.fields import Body, Name, Text, check_params
+from candide.server.api.fields import PARAMS, Body, Name, Text, check_params
 from candide.server.api.models import check_model
 from candide.server.services import Services
 from candide.server.sse import EventStream
 from candide.store.turns import UNSET
+
+MAX_ATTACHMENTS = 50
 
 
 class NewTurn(Body):
@@ -25,9 +27,8 @@ class NewTurn(Body):
     parent_id: Name | None = Field(default=None, description="The message that the question follows; the current leaf when absent, a new root when null.")  # fmt: skip
     user_message_id: Name | None = None
     model: Name | None = None
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="Sampling parameters in the OpenAI shape."
-    )
+    params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
+    attachments: list[Name] = Field(default=[], max_length=MAX_ATTACHMENTS, description="Ids of files; see `POST /api/files`.")  # fmt: skip
 
 
 class TurnView(BaseModel):
@@ -52,20 +53,24 @@ def build_router(services: Services) -> APIRouter:
         body: NewTurn,
         idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
     ) -> TurnView:
-        if (body.text is None) == (body.user_message_id is None):
+        asked_before = body.user_message_id is not None
+        if asked_before and body.attachments:
+            raise BadRequest("a question that stands already takes no attachments", param="attachments")
+        if asked_before == (body.text is not None or bool(body.attachments)):
             raise BadRequest("give either text or user_message_id", param="text")
-        if body.text is not None and not body.text.strip():
+        if not (asked_before or body.attachments or (body.text or "").strip()):
             raise BadRequest("text: the question is empty", param="text")
         check_params(body.params)
         await check_model(services, body.model)
         lease = services.scheduler.make_lease()
         turn = await turns.accept(
             conversation_id,
-            text=body.text,
+            text=None if asked_before else (body.text or ""),
             parent_id=body.parent_id if "parent_id" in body.model_fields_set else UNSET,
             user_message_id=body.user_message_id,
             model=body.model or "",
             params=body.params,
+            attachments=body.attachments,
             idempotency_key=idempotency_key or None,
             lease=lease,
         )
@@ -94,6 +99,13 @@ def build_router(services: Services) -> APIRouter:
     @router.post("/turns/{turn_id}/stop", summary="Stop; what was written is kept")
     async def stop_turn(turn_id: str) -> TurnView:  # pyright: ignore[reportUnusedFunction]
         return show_turn(await services.scheduler.stop(turn_id))
+
+    @router.post("/turns/{turn_id}/continue", status_code=202, summary="Go on with an answer that stopped, failed or became too long")  # fmt: skip
+    async def continue_turn(turn_id: str) -> TurnView:  # pyright: ignore[reportUnusedFunction]
+        lease = services.scheduler.make_lease()
+        turn = await turns.resume(turn_id, lease)
+        await services.scheduler.submit(turn, lease, fresh=False)
+        return show_turn(turn)
 
     return router
 
