@@ -18,6 +18,7 @@ from candide.engine.generation import Writer
 from candide.engine.routes import Routes
 from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
+from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
 from candide.models.weights import WeightsFolder
@@ -43,11 +44,12 @@ from candide.turn import run_turn
 log = logging.getLogger(__name__)
 
 
-async def compose(settings: Settings, *, answers: bool = True) -> Services:
+async def compose(settings: Settings, *, answers: bool = True, watch: Watch | None = None) -> Services:
     """Open the database, put everything together and start what runs by itself.
 
     Without `answers` no model is loaded ahead and no turn is run: enough to read and change what is
-    there, and unfinished turns are left to a server that can end them. Raises SetupError. The caller ends it with `await services.close()`.
+    there, and unfinished turns are left to a server that can end them. With `watch`, a model that is missing
+    is fetched meanwhile, as it is told. Raises SetupError. The caller ends it with `await services.close()`.
     """
     check_settings(settings)
     prepare_home(settings)
@@ -62,18 +64,40 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
         turn_log.start()
         stack.push_async_callback(turn_log.close)
 
-        engines: list[Engine] = []
+        embedded: EmbeddedEngines | None = None
+        fetcher: Fetcher | None = None
         default = settings.model
         if uses_embedded(settings):
-            paths, default = await asyncio.to_thread(_find_models, settings)
+            paths, default = await asyncio.to_thread(_find_models, settings, watch is not None)
             embedded = EmbeddedEngines(paths, _embedded_options(settings))
-            engines.append(embedded)
-            if default and answers:
-                loading = asyncio.create_task(_load_ahead(embedded, default))
-                stack.callback(loading.cancel)
-        engines.extend(_attached_engines(settings))
-        routes = Routes(engines, default=default)
+            if watch is not None and not default:
+                fetcher = Fetcher(
+                    WeightsFolder(settings.weights_dir),
+                    settings.model,
+                    on_ready=lambda weights: answer_with(weights.name),
+                    on_change=lambda: changes.announce("status"),
+                    watch=watch,
+                )
+        attached = _attached_engines(settings)
+        engines: list[Engine] = [embedded, *attached] if embedded else [*attached]
+        routes = Routes(engines, default=default, fetcher=fetcher)
         stack.push_async_callback(routes.close)
+        loads: set[asyncio.Task[None]] = set()
+
+        def answer_with(model: str) -> None:
+            """Let this embedded model be the default, and load it behind the start."""
+            routes.default = model
+            if embedded is not None:
+                load = asyncio.create_task(_load_ahead(embedded, model, changes))
+                loads.add(load)
+                load.add_done_callback(loads.discard)
+
+        stack.callback(lambda: [load.cancel() for load in loads])
+        if embedded is not None and default and answers:
+            answer_with(default)
+        if fetcher is not None:
+            stack.push_async_callback(fetcher.close)
+            fetcher.start()
         writer = Writer(routes)
 
         def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
@@ -110,7 +134,10 @@ async def compose(settings: Settings, *, answers: bool = True) -> Services:
         stack.push_async_callback(scheduler.close)
         return Services(
             access=_choose_access(settings),
+            home=str(settings.home),
             routes=routes,
+            embedded=embedded,
+            fetcher=fetcher,
             changes=changes,
             conversations=conversations,
             messages=MessageStore(database, changes),
@@ -169,21 +196,30 @@ def uses_embedded(settings: Settings) -> bool:
     return settings.embedded and (not settings.engine_urls or bool(settings.model))
 
 
-def _find_models(settings: Settings) -> tuple[Mapping[str, Path], str]:
-    """The models that the embedded engine can load, and the name of the one that is meant by default."""
+def _find_models(settings: Settings, fetches: bool) -> tuple[Mapping[str, Path], str]:
+    """The models that the embedded engine can load, and the name of the one that is meant by default.
+
+    That is empty when there is none yet. Raises WeightsError when it is named and not there, unless it `fetches`.
+    """
     folder = WeightsFolder(settings.weights_dir)
-    chosen = folder.find(settings.model) if settings.model else folder.default()
+    try:
+        chosen = folder.find(settings.model) if settings.model else folder.default()
+    except WeightsError as error:
+        if not fetches or error.code != "not_installed":
+            raise
+        chosen = None
     if chosen is None:
         return InstalledPaths(folder), ""
     return InstalledPaths(folder, {chosen.name: chosen.path}), chosen.name
 
 
-async def _load_ahead(embedded: EmbeddedEngines, model: str) -> None:
+async def _load_ahead(embedded: EmbeddedEngines, model: str, changes: Changes) -> None:
     """Load the default model behind the start, so that the first question finds it ready."""
     try:
         await embedded.load(model)
     except CandideError as error:
         log.warning("%s", error.message)
+    changes.announce("status")
 
 
 def _choose_access(settings: Settings) -> Access:

@@ -1,4 +1,4 @@
-"""Weights before the first answer: a server needs a model, and a first start fetches one.
+"""Weights before the first answer: a first start fetches a model, and shows how far it is.
 
 What is fetched is chosen for the machine and said in one line; the progress goes to standard error,
 and Ctrl-C leaves a download that the next start goes on with.
@@ -17,19 +17,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from candide.cli.output import print_note
+from candide.models.progress import PullCancelled
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import Task, TaskID
     from rich.table import Table
 
+    from candide.models.choice import Choice
     from candide.models.progress import Progress, Stage
     from candide.models.weights import Weights
     from candide.settings import Settings
-
-
-class PullCancelled(Exception):
-    """Raised in the thread that pulls, to end the pull."""
 
 
 class PullProgress:
@@ -58,7 +56,8 @@ class PullProgress:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt | asyncio.CancelledError)
+        ended_by = (KeyboardInterrupt, asyncio.CancelledError, PullCancelled)
+        interrupted = kind is not None and issubclass(kind, ended_by)
         if interrupted and self._keeps:
             print_note("stopped; what was fetched is kept, and the same command goes on with it")
 
@@ -72,6 +71,13 @@ class PullProgress:
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self.LINE_EVERY_S
             print_note(" ".join([description, *_amounts(progress)]))
+
+    def announce(self, choice: Choice) -> None:
+        """Say which model was chosen, before it is fetched."""
+        if self.cancelled.is_set():
+            raise PullCancelled
+        if choice.installed is None:
+            print_note(f"the best model for this machine is fetched: {choice.explanation}")
 
     def _draw(self, description: str, progress: Progress) -> None:
         # Made on the first sign of life: a start that fetches nothing does not load the library.
@@ -162,18 +168,14 @@ async def prepare_weights(settings: Settings) -> Settings:
 
 
 def _prepare(settings: Settings, progress: PullProgress) -> Weights:
-    from candide.models.choice import Choice, prepare_model
+    from candide.models.choice import prepare_model
     from candide.models.machine import read_machine
     from candide.models.weights import WeightsFolder
 
-    def announce(choice: Choice) -> None:
-        if progress.cancelled.is_set():
-            raise PullCancelled
-        if choice.installed is None:
-            print_note(f"the best model for this machine is fetched: {choice.explanation}")
-
     folder = WeightsFolder(settings.weights_dir)
-    return prepare_model(folder, read_machine(), wanted=settings.model, progress=progress, announce=announce)
+    return prepare_model(
+        folder, read_machine(), wanted=settings.model, progress=progress, announce=progress.announce
+    )
 
 
 def _amounts(progress: Progress) -> list[str]:

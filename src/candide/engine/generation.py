@@ -59,7 +59,11 @@ class Writer:
         self._asks_in_words: set[str] = set()
 
     async def first_engine(self, model: str) -> tuple[str, str]:
-        """The model's full name and the engine that would answer now; waits for one as `write` does."""
+        """The model's full name and the engine that would answer now; waits for one as `write` does.
+
+        A model that is being fetched is waited for as long as that takes. Raises WeightsError when it fails.
+        """
+        await self._routes.wait_for_weights(model)
         found = await self._resolve(model)
         return found.name, found.routes[0].engine.name
 

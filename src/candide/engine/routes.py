@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from candide.domain.engines import ChatStream, Engine, Model, Route
+from candide.domain.weights import Fetching, WeightsFetcher
 from candide.errors import CandideError, EngineError, EngineOverloaded, EngineUnavailable, NotFound
 
 LISTING_FRESH_S = 10.0
@@ -28,11 +29,17 @@ T = TypeVar("T")
 
 
 class Routes:
-    """The models of all engines; `default` is the model meant by an empty name."""
+    """The models of all engines; `default` is the model meant by an empty name.
 
-    def __init__(self, engines: Sequence[Engine], default: str = "") -> None:
+    While a `fetcher` brings the default model, it is waited for, or refused.
+    """
+
+    def __init__(
+        self, engines: Sequence[Engine], default: str = "", *, fetcher: WeightsFetcher | None = None
+    ) -> None:
         self.engines = tuple(engines)
         self.default = default
+        self._fetcher = fetcher
         # When a model was made nobody knows here; since when it can be had, everybody.
         self._since = int(time.time())
         self._listed: dict[str, tuple[float, list[str]]] = {}
@@ -62,6 +69,8 @@ class Routes:
         Raises NotFound with the nearest names, or EngineUnavailable when an engine that might have
         it cannot be asked.
         """
+        if (fetching := self._find_fetching(name)) is not None:
+            raise _explain(fetching)
         wanted = name or self.default
         # What was known a while ago serves at once; it is asked anew beside the request.
         self._renew_lists()
@@ -88,6 +97,15 @@ class Routes:
             code="model_not_found",
             hint=f"try {', '.join(names)}",
         )
+
+    async def wait_for_weights(self, name: str) -> None:
+        """Return once the model of that name is not being fetched. Raises WeightsError when it cannot be."""
+        if self._fetcher is not None and self._find_fetching(name) is not None:
+            await self._fetcher.wait()
+
+    def _find_fetching(self, name: str) -> Fetching | None:
+        fetching = self._fetcher.fetching if self._fetcher is not None else None
+        return fetching if fetching is not None and name in ("", fetching.model) else None
 
     async def open_chat(self, name: str, body: Mapping[str, Any]) -> ChatStream:
         """Open a chat at the first route that takes it; `body` needs no model."""
@@ -148,6 +166,16 @@ class Routes:
             self._unreachable.discard(engine.name)
         if names:
             self._listed[engine.name] = (time.monotonic(), names)
+
+
+def _explain(fetching: Fetching) -> EngineUnavailable:
+    if (error := fetching.error) is not None:
+        return EngineUnavailable(f"there is no model: {error.message}", hint=error.hint)
+    share = f", {100 * fetching.received_bytes / fetching.total_bytes:.0f} %" if fetching.total_bytes else ""
+    which = f"the model '{fetching.model}'" if fetching.model else "a model"
+    return EngineUnavailable(
+        f"{which} is being fetched{share}", hint="ask again once /ready says 200", code="model_downloading"
+    )
 
 
 def _find(models: Sequence[Model], name: str) -> Model | None:

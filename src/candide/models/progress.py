@@ -37,6 +37,10 @@ class Progress(msgspec.Struct, frozen=True):
     """Why it waits, for people."""
 
 
+class PullCancelled(Exception):
+    """Raised by a callback to end a pull; what has come is kept."""
+
+
 ProgressCallback = Callable[[Progress], None]
 
 

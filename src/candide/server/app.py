@@ -15,6 +15,7 @@ from candide.server.openai.errors import ErrorReply
 from candide.server.page import build_router as build_page
 from candide.server.services import Services
 from candide.server.session import build_router as build_session
+from candide.server.status import build_router as build_status
 from candide.server.transfer import build_router as build_transfer
 
 
@@ -33,6 +34,7 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(build_api(services))
     app.include_router(build_transfer(services))
     app.include_router(build_openai(services))
+    app.include_router(build_status(services))
     app.include_router(build_session(services.access))
     app.include_router(build_page())
 

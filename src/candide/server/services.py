@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from candide.domain.weights import WeightsFetcher
+from candide.engine.embedded import EmbeddedEngines
 from candide.engine.routes import Routes
 from candide.scheduler import TurnScheduler
 from candide.store.changes import Changes
@@ -34,7 +36,11 @@ class Access:
 @dataclass(kw_only=True)
 class Services:
     access: Access
+    home: str
     routes: Routes
+    embedded: EmbeddedEngines | None
+    fetcher: WeightsFetcher | None
+    """Where a model that is missing is fetched."""
     changes: Changes
     conversations: ConversationStore
     messages: MessageStore
