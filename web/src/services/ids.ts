@@ -1,0 +1,12 @@
+/** Identifiers as the server makes them: a prefix and 26 characters of Crockford's base 32 that sort by time (ULID). */
+
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
+
+export function newId(prefix: string, now = Date.now()): string {
+  let time = ''
+  for (let rest = now, n = 0; n < 10; n++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time
+  const random = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => ALPHABET[byte % 32]).join(
+    '',
+  )
+  return `${prefix}_${time}${random}`
+}

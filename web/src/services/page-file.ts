@@ -1,0 +1,67 @@
+/** A branch as one HTML file that needs nothing else: no script, no style from elsewhere, pictures inside. */
+
+import { t, dateTime, locale } from '../i18n/index.svelte.ts'
+import { prepareStatic, renderStatic } from '../markdown/index.ts'
+import type { MessageNode } from '../stores/tree.svelte.ts'
+import styles from './page-file.css?raw'
+
+/** The document, with the messages of the branch in their order. Pictures that cannot be had are named instead. */
+export async function writePage(title: string, branch: readonly MessageNode[]): Promise<string> {
+  const parts: string[] = []
+  for (const node of branch) {
+    if (node.role === 'system' || !(node.text || node.parts.length)) continue
+    const speaker = node.role === 'user' ? t('message.yours') : (node.model ?? t('message.answer'))
+    if (node.role !== 'user') await prepareStatic(node.text)
+    const body =
+      node.role === 'user'
+        ? `<p class="said">${escapeHtml(node.text)}</p>`
+        : renderStatic(node.text, { idPrefix: node.id })
+    const pictures = await Promise.all(node.parts.map(readPicture))
+    parts.push(
+      `<article class="${node.role}"><h2>${escapeHtml(speaker)}</h2>${pictures.join('')}<div dir="auto">${body}</div></article>`,
+    )
+  }
+  const last = branch.at(-1)
+  return `<!doctype html>
+<html lang="${locale.language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="referrer" content="no-referrer">
+<title>${escapeHtml(title)}</title>
+<style>${styles}</style>
+</head>
+<body>
+<main>
+<h1>${escapeHtml(title)}</h1>
+${parts.join('\n')}
+<footer>${last ? escapeHtml(dateTime(last.createdAt)) : ''} · Candide</footer>
+</main>
+</body>
+</html>
+`
+}
+
+async function readPicture(part: MessageNode['parts'][number]): Promise<string> {
+  const url = part.image_url?.url
+  const name = escapeHtml(part.file?.name ?? '')
+  if (!url) return name && `<p class="file">${name}</p>`
+  try {
+    if (!url.startsWith('/api/')) throw new Error('not here')
+    const blob = await (await fetch(url)).blob()
+    const data = await new Promise<string>((resolve, reject) => {
+      const reader = new FileReader()
+      reader.onload = () => resolve(reader.result as string)
+      reader.onerror = () => reject(reader.error)
+      reader.readAsDataURL(blob)
+    })
+    return `<img src="${escapeHtml(data)}" alt="${name}">`
+  } catch {
+    return `<p class="file">${name || escapeHtml(t('image'))}</p>`
+  }
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+}

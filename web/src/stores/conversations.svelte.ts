@@ -1,0 +1,173 @@
+/** All conversations as the sidebar shows them: pinned, in folders, and the rest by date, loaded as far as was scrolled. */
+
+import { SvelteMap } from 'svelte/reactivity'
+import * as candide from '../services/candide.ts'
+import type { Conversation, Folder } from '../services/types.ts'
+import { monthName, t } from '../i18n/index.svelte.ts'
+import { connection } from './connection.svelte.ts'
+import { attempt, toasts } from './toasts.svelte.ts'
+
+export interface Group {
+  name: string
+  conversations: Conversation[]
+}
+
+const PAGE = 60
+
+class Conversations {
+  #known = new SvelteMap<string, Conversation>()
+  folders = $state.raw<Folder[]>([])
+  isLoading = $state(false)
+  isWhole = $state(false)
+  #before: string | undefined
+
+  readonly #listed = $derived.by(() =>
+    [...this.#known.values()]
+      .filter((one) => !one.archived && !one.deleted)
+      .sort((one, other) => other.updated_at - one.updated_at || (one.id < other.id ? 1 : -1)),
+  )
+  readonly pinned = $derived.by(() => this.#listed.filter((one) => one.pinned))
+  readonly #folderIds = $derived.by(() => new Set(this.folders.map((folder) => folder.id)))
+  readonly groups = $derived.by(() =>
+    groupByDate(
+      this.#listed.filter((one) => !one.pinned && !(one.folder_id && this.#folderIds.has(one.folder_id))),
+    ),
+  )
+  readonly unread = $derived.by(() => this.#listed.filter((one) => one.unread).length)
+
+  /** In the order of the sidebar, for going from one to the next by keyboard. */
+  readonly inOrder = $derived.by(() => [
+    ...this.pinned,
+    ...this.groups.flatMap((group) => group.conversations),
+  ])
+
+  begin(): void {
+    connection.onFresh(() => void this.refresh())
+    connection.onChange((change) => {
+      if (change.kind === 'conversation') this.#known.set(change.conversation.id, change.conversation)
+      else if (change.kind === 'folders') void this.#loadFolders()
+    })
+  }
+
+  get(id: string): Conversation | undefined {
+    return this.#known.get(id)
+  }
+
+  inFolder(id: string): Conversation[] {
+    return this.#listed.filter((one) => one.folder_id === id && !one.pinned)
+  }
+
+  async refresh(): Promise<void> {
+    await attempt(async () => {
+      const [recent, pinned] = await Promise.all([
+        candide.listConversations({ limit: PAGE }),
+        candide.listConversations({ limit: 200, pinned: true }),
+        this.#loadFolders(),
+      ])
+      // What another window deleted is in neither; pages further down are fetched again as they are scrolled to.
+      this.#known.clear()
+      this.#take([...recent.data, ...pinned.data])
+      this.#before = recent.next ?? undefined
+      this.isWhole = !recent.next
+    })
+  }
+
+  async loadMore(): Promise<void> {
+    if (this.isLoading || this.isWhole || !this.#before) return
+    this.isLoading = true
+    await attempt(async () => {
+      const page = await candide.listConversations({ limit: PAGE, before: this.#before })
+      this.#take(page.data)
+      this.#before = page.next ?? undefined
+      this.isWhole = !page.next
+    })
+    this.isLoading = false
+  }
+
+  async loadFolder(id: string): Promise<void> {
+    await attempt(async () =>
+      this.#take((await candide.listConversations({ limit: 200, folder_id: id })).data),
+    )
+  }
+
+  /** Change one here and at the server; taken back here when the server refuses. */
+  async change(conversation: Conversation, changes: Partial<Conversation>): Promise<void> {
+    this.#known.set(conversation.id, { ...conversation, ...changes })
+    const done = await attempt(async () => {
+      this.#known.set(conversation.id, await candide.changeConversation(conversation.id, changes))
+    })
+    if (!done) this.#known.set(conversation.id, conversation)
+  }
+
+  async archive(conversation: Conversation): Promise<void> {
+    await this.change(conversation, { archived: true })
+    toasts.note(t('conversation.archived'), () => this.change(conversation, { archived: false }))
+  }
+
+  async remove(conversation: Conversation): Promise<void> {
+    const done = await attempt(() => candide.deleteConversation(conversation.id))
+    if (!done) return
+    this.#known.set(conversation.id, { ...conversation, deleted: true })
+    toasts.note(t('conversation.deleted'), async () => {
+      if (await attempt(() => candide.restoreConversation(conversation.id)))
+        this.#known.set(conversation.id, conversation)
+    })
+  }
+
+  async addFolder(name: string): Promise<Folder | null> {
+    let made: Folder | null = null
+    await attempt(async () => {
+      made = await candide.createFolder(name)
+      await this.#loadFolders()
+    })
+    return made
+  }
+
+  async changeFolder(folder: Folder, changes: Partial<Folder>): Promise<void> {
+    await attempt(() => candide.changeFolder(folder.id, changes))
+    await this.#loadFolders()
+  }
+
+  async removeFolder(folder: Folder): Promise<void> {
+    if (!(await attempt(() => candide.deleteFolder(folder.id)))) return
+    await this.#loadFolders()
+    toasts.note(t('folder.deleted'), async () => {
+      await attempt(() => candide.restoreFolder(folder.id))
+      await this.#loadFolders()
+    })
+  }
+
+  async #loadFolders(): Promise<void> {
+    this.folders = await candide.listFolders()
+  }
+
+  #take(conversations: Conversation[]): void {
+    for (const one of conversations) this.#known.set(one.id, one)
+  }
+}
+
+export const conversations = new Conversations()
+
+/** Groups like ChatGPT's: today, yesterday, the last 7 and 30 days, then by month. */
+export function groupByDate(conversations: Conversation[], now = new Date()): Group[] {
+  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() / 1000
+  const day = 86_400
+  const groups = new Map<string, Conversation[]>()
+  for (const one of conversations) {
+    const at = one.updated_at
+    const name =
+      at >= midnight
+        ? t('date.today')
+        : at >= midnight - day
+          ? t('date.yesterday')
+          : at >= midnight - 7 * day
+            ? t('date.week')
+            : at >= midnight - 30 * day
+              ? t('date.month')
+              : monthName(at)
+    const group = groups.get(name)
+    if (group) group.push(one)
+    else groups.set(name, [one])
+  }
+  return [...groups].map(([name, members]) => ({ name, conversations: members }))
+}

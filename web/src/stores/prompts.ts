@@ -1,0 +1,22 @@
+/** Variables in a prompt of the library: `{{topic}}`, or `{{language=French}}` with a value to begin with. */
+
+export interface Variable {
+  name: string
+  value: string
+}
+
+const VARIABLE = /\{\{\s*([^{}=]+?)\s*(?:=\s*([^{}]*?)\s*)?\}\}/g
+
+/** Each variable once, in the order of the text. */
+export function findVariables(text: string): Variable[] {
+  const found = new Map<string, Variable>()
+  for (const [, name = '', value = ''] of text.matchAll(VARIABLE)) {
+    if (!found.has(name)) found.set(name, { name, value })
+  }
+  return [...found.values()]
+}
+
+/** The text with every variable replaced; what is put in is not looked at again. */
+export function fillVariables(text: string, values: ReadonlyMap<string, string>): string {
+  return text.replace(VARIABLE, (whole, name: string) => values.get(name) ?? whole)
+}
