@@ -93,7 +93,7 @@ class ModelView(msgspec.Struct, kw_only=True):
 class SearchHit(msgspec.Struct, kw_only=True):
     conversation_id: str
     conversation_title: str = ""
-    message_id: str
+    message_id: str | None = None
     role: str = "user"
     snippet: str = ""
     highlights: list[tuple[int, int]] = []
@@ -246,8 +246,12 @@ class Client:
         await self._fetch("POST", f"/api/turns/{turn_id}/stop", {})
 
     async def turn_events(self, turn_id: str) -> AsyncIterator[TurnEvent]:
-        """Every event of a turn from its first to its last, each once, across lost connections."""
+        """Every event of a turn from its first to its last, each once, across lost connections.
+
+        Of several ends, as a turn has that was continued, only the last is given.
+        """
         seen = 0
+        end: TurnEvent | None = None
         fruitless = 0
         while True:
             fruitless += 1
@@ -268,10 +272,19 @@ class Client:
                             event = decode_event(data)
                         except msgspec.ValidationError:
                             continue  # a kind that a newer server knows
-                        yield event
                         if isinstance(event, FINAL_EVENTS):
-                            return
+                            # The stream ends with the last one.
+                            end = event
+                        else:
+                            end = None
+                            yield event
+                if end is not None:
+                    yield end
+                    return
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                if end is not None:
+                    yield end
+                    return
                 if fruitless > FRUITLESS_ATTEMPTS:
                     raise EngineUnavailable(f"{self.url} breaks off: {error}") from error
             except EngineUnavailable:

@@ -22,7 +22,7 @@ from candide.store.database import Connection, Database
 from candide.store.folding import fold_words
 from candide.store.preferences import fetch_preferences
 from candide.store.schema import conversations, folders, messages, turns
-from candide.store.words import Found, index_messages, search_messages
+from candide.store.words import Found, index_messages, search_messages, search_titles
 
 # Made once: putting a statement together costs more than running it.
 _COLUMNS = [conversations.c[name] for name in Conversation.__struct_fields__]
@@ -252,9 +252,13 @@ class ConversationStore:
             return (await connection.execute(query)).first() is not None
 
     async def search(self, query: str, limit: int) -> list[Found]:
-        """Find messages by their words; see `candide.store.words`."""
+        """Find titles, and messages, by their words; see `candide.store.words`.
+
+        Titles come first, and take at most half of the places.
+        """
         async with self._database.read() as connection:
-            return await search_messages(connection, query, limit)
+            titles = await search_titles(connection, query, limit=(limit + 1) // 2)
+            return titles + await search_messages(connection, query, limit - len(titles))
 
 
 async def fetch_conversation(

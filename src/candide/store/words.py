@@ -25,12 +25,14 @@ MAX_VECTOR_CHARS = 1_000_000
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """A message that matches; `highlights` are spans `[start, end)` of `snippet` in characters."""
+    """A message that matches, or a title; `highlights` are spans `[start, end)` of `snippet` in characters."""
 
     conversation_id: str
     conversation_title: str
-    message_id: str
+    message_id: str | None
+    """None when it is the conversation's title that matches."""
     role: str
+    """The message's, or `title`."""
     snippet: str
     highlights: list[tuple[int, int]]
     created_at: float
@@ -134,6 +136,37 @@ async def search_messages(connection: Connection, query: str, limit: int) -> lis
     )
     by_id = {row.id: row for row in found}
     return [_present(by_id[i], terms) for i in ids]
+
+
+async def search_titles(connection: Connection, query: str, limit: int) -> list[Found]:
+    """The conversations whose titles hold every term of the query, last used first."""
+    terms = _terms(query)
+    if not terms:
+        return []
+    # The last word may be unfinished. Folded words hold no character that LIKE knows.
+    patterns = [f"% {' '.join(words)} %" for words in terms[:-1]] + [f"% {' '.join(terms[-1])}%"]
+    rows = await connection.execute(
+        sa.select(conversations.c.id, conversations.c.title, conversations.c.updated_at)
+        .where(*(conversations.c.title_words.like(pattern) for pattern in patterns))
+        .where(conversations.c.deleted_at.is_(None), conversations.c.hidden.is_(False))
+        .order_by(conversations.c.updated_at.desc())
+        .limit(limit)
+    )
+    found: list[Found] = []
+    for row in rows:
+        snippet, highlights = cut_snippet(row.title, terms)
+        found.append(
+            Found(
+                conversation_id=row.id,
+                conversation_title=row.title,
+                message_id=None,
+                role="title",
+                snippet=snippet,
+                highlights=highlights,
+                created_at=row.updated_at,
+            )
+        )
+    return found
 
 
 def _present(row: sa.Row[tuple[object, ...]], terms: list[list[str]]) -> Found:

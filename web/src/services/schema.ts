@@ -379,7 +379,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Find messages by their words, in any language */
+        /** Find messages and titles by their words, in any language */
         get: operations["search_api_search_get"];
         put?: never;
         post?: never;
@@ -471,6 +471,40 @@ export interface paths {
         post?: never;
         /** End a share at once */
         delete: operations["delete_share_api_shares__token__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What answers here, and what is in its way */
+        get: operations["get_status_api_status_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/status/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Fetch the model that is missing, or try again */
+        post: operations["start_download_api_status_download_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -669,6 +703,42 @@ export interface components {
             /** Id */
             id: string;
         };
+        /** Download */
+        Download: {
+            /** Bytes Per S */
+            bytes_per_s: number;
+            /**
+             * Error
+             * @description Why it ended; `engine.hint` is the next step.
+             */
+            error: string | null;
+            /** File */
+            file: string;
+            /** Model */
+            model: string;
+            /** Received Bytes */
+            received_bytes: number;
+            /** Total Bytes */
+            total_bytes: number | null;
+        };
+        /** EngineState */
+        EngineState: {
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ready" | "loading" | "downloading" | "missing" | "unreachable";
+        };
         /** ErrorDetail */
         ErrorDetail: {
             /** Code */
@@ -771,10 +841,16 @@ export interface components {
                 number,
                 number
             ][];
-            /** Message Id */
-            message_id: string;
-            /** Role */
-            role: string;
+            /**
+             * Message Id
+             * @description Null when it is the title that was found.
+             */
+            message_id: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "system" | "user" | "assistant" | "tool" | "title";
             /** Snippet */
             snippet: string;
         };
@@ -1086,6 +1162,30 @@ export interface components {
             title: string;
             /** Token */
             token: string;
+        };
+        /** StatusView */
+        StatusView: {
+            download: components["schemas"]["Download"] | null;
+            engine: components["schemas"]["EngineState"];
+            /** Home */
+            home: string;
+            /**
+             * Model
+             * @description The one that answers when none is named.
+             */
+            model: string;
+            /**
+             * Ready
+             * @description Whether a question would be answered now.
+             */
+            ready: boolean;
+            /** Version */
+            version: string;
+            /**
+             * Where
+             * @description Where that is: `this machine`, or the engine's host.
+             */
+            where: string;
         };
         /** Timings */
         Timings: {
@@ -2631,6 +2731,82 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    get_status_api_status_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatusView"];
+                };
+            };
+        };
+    };
+    start_download_api_status_download_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatusView"];
+                };
             };
         };
     };

@@ -38,7 +38,8 @@ def build_router(services: Services) -> APIRouter:
     @router.get("/models", summary="The models that can be asked")
     async def list_models() -> ModelPage:  # pyright: ignore[reportUnusedFunction]
         found = await services.routes.models()
-        default = services.routes.default or (found[0].name if found else "")
+        is_fetching = services.fetcher is not None and services.fetcher.fetching is not None
+        default = services.routes.default or (found[0].name if found and not is_fetching else "")
         return ModelPage(data=[await _view(model, default) for model in found])
 
     return router
