@@ -7,7 +7,7 @@ whatever has an id, a parent and a role: the stored one, or what a client was to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 
@@ -59,3 +59,30 @@ def find_leaf(messages: Iterable[Node], message_id: str) -> str:
         current = max(below)
         seen.add(current)
     return current
+
+
+def order_parents_first(parents: Mapping[str, str | None]) -> tuple[dict[str, str | None], bool]:
+    """The parents of the ids, in an order in which a parent comes before its children.
+
+    A cycle is cut at the first of its ids, which then has no parent, as has whose parent is missing. Also
+    whether anything was cut.
+    """
+    children: dict[str | None, list[str]] = {}
+    for key, parent in parents.items():
+        children.setdefault(parent if parent in parents else None, []).append(key)
+    ordered: dict[str, str | None] = dict.fromkeys(children.get(None, []))
+    rest = iter(parents)
+    cut = False
+    pending = list(ordered)
+    while True:
+        for key in pending:  # grows while it is walked
+            for child in children.get(key, []):
+                if child not in ordered:
+                    ordered[child] = key
+                    pending.append(child)
+        first = next((key for key in rest if key not in ordered), None)
+        if first is None:
+            return ordered, cut
+        cut = True
+        ordered[first] = None
+        pending = [first]

@@ -22,4 +22,9 @@ def new_id(prefix: str) -> str:
         # Within a millisecond, and when the clock was set back, the next one follows the last.
         made = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
         number = _last = made if made > _last else _last + 1 + secrets.randbits(32)
+    return spell_id(prefix, number)
+
+
+def spell_id(prefix: str, number: int) -> str:
+    """The id of a number of 130 bits."""
     return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

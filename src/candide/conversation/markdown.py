@@ -1,0 +1,62 @@
+"""A conversation to be read: one branch as Markdown, with its pictures and files as links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from candide.conversation.fences import close_fences
+from candide.domain.messages import Conversation, File, Message
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+_IN_LINK = re.compile(r"([\[\]\\`*_<>])")
+
+
+def write_markdown(conversation: Conversation, branch: Sequence[Message], *, files: str = "files/") -> str:
+    """A heading for each who speaks, and what they said as it stands; `files` is the folder of what they attached."""
+    parts = [f"# {' '.join(conversation.title.split()) or 'Conversation'}"]
+    for message in branch:
+        moment = _moment(message.created_at)
+        speaker = "You" if message.role == "user" else message.model or message.role.capitalize()
+        state = "" if message.state == "complete" else f", {message.state}"
+        parts.append(f"## {' '.join(speaker.split())} ({moment}{state})")
+        if message.reasoning.strip():
+            quoted = "\n".join(f"> {line}".rstrip() for line in message.reasoning.strip("\n").split("\n"))
+            parts.append(f"<details><summary>Reasoning</summary>\n\n{quoted}\n\n</details>")
+        if message.text.strip():
+            parts.append(close_fences(message.text.strip("\n")))
+        parts.extend(link for part in message.parts if (link := _link(part, files)))
+    return "\n\n".join(parts) + "\n"
+
+
+def file_path(file: File) -> str:
+    """Where a file lies in an archive, under its folder of files."""
+    name = _UNSAFE.sub("_", file.name).strip("._")[-80:]
+    return f"{file.id}-{name}" if name else file.id
+
+
+def page_path(conversation: Conversation) -> str:
+    """What the page of a conversation is called in an archive."""
+    name = _UNSAFE.sub("-", conversation.title.strip()).strip("-.")[:60].strip("-.")
+    day = _moment(conversation.created_at)[:10]
+    return f"{day}-{name or 'conversation'}-{conversation.id[-6:]}.md"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return "at an unknown time"
+
+
+def _link(part: dict[str, Any], files: str) -> str:
+    try:
+        file = msgspec.convert(part.get("file"), File)
+    except msgspec.ValidationError:
+        return ""
+    name = _IN_LINK.sub(r"\\\1", " ".join(file.name.split()))
+    return f"{'!' if file.is_image else ''}[{name}]({files}{file_path(file)})"
