@@ -22,17 +22,24 @@ import {
   parseBlocks,
   parseInlines,
   renderFootnotes,
+  renderInline,
   renderTokens,
   type Context,
   type Footnotes,
+  type Memo,
 } from './grammar.ts'
 import { englishLabels, type MarkdownLabels } from './labels.ts'
 import { completeInline, completeLines } from './tail.ts'
 
+/** HTML that is not sanitised yet: parts within a shell, so that a change sanitises and touches only some of them. */
 export interface HtmlBlock {
   readonly kind: 'html'
-  /** Not sanitised yet. */
-  readonly html: string
+  /** The element around the parts, as HTML before and after them. */
+  readonly shell: readonly [before: string, after: string]
+  /** Where the parts stand in the shell: in its first element of this kind. */
+  readonly slot: 'p' | 'ul' | 'ol' | 'tbody' | null
+  /** Items of a list, rows of a table; of a long paragraph pieces that end with an element. */
+  readonly parts: readonly string[]
 }
 
 export interface CodeText {
@@ -89,7 +96,7 @@ export class MarkdownDocument {
   private footnotes: Footnotes = {}
   private definitions = new Map<string, Token[]>()
   private fence: OpenFence | null = null
-  private memo = new Map<string, Token[]>()
+  private memo: Memo = { plain: new Map(), linked: new Map(), links: '' }
   private shown: Rendering = { blocks: [], footnotes: '' }
 
   constructor(options: DocumentOptions = {}) {
@@ -107,7 +114,7 @@ export class MarkdownDocument {
     this.isDone = done
     if (done) {
       if (isNew || this.shown.blocks.length === 0) this.shown = this.whole(source)
-      this.memo.clear()
+      this.memo = { plain: new Map(), linked: new Map(), links: '' }
     } else if (isNew) this.shown = this.grow()
     return this.shown
   }
@@ -133,10 +140,17 @@ export class MarkdownDocument {
     }
   }
 
+  /** Inline texts parsed before. What has brackets depends on the links defined: it is forgotten when these change. */
+  private memoFor(context: Context): Memo {
+    const links = JSON.stringify(context.references)
+    if (links !== this.memo.links) this.memo = { plain: this.memo.plain, linked: new Map(), links }
+    return this.memo
+  }
+
   private whole(source: string): Rendering {
     const context = this.context(false, {}, {})
     const tokens = parseBlocks(source, context)
-    parseInlines(tokens, context, this.memo)
+    parseInlines(tokens, context, this.memoFor(context))
     const cut = cutFootnotes(tokens)
     return {
       blocks: renderGroups(groupTokens(cut.tokens), context),
@@ -165,7 +179,7 @@ export class MarkdownDocument {
       if (DEFINES.test(segment)) this.commit(segment)
       else {
         const head = groups.slice(0, settled.count)
-        for (const group of head) parseInlines(group.tokens, context, this.memo)
+        for (const group of head) parseInlines(group.tokens, context, this.memoFor(context))
         this.blocks.push(...renderGroups(head, context))
       }
       return this.grow()
@@ -190,7 +204,7 @@ export class MarkdownDocument {
           )
     const last = tokens[lastInline]
     if (last?.type === 'inline') {
-      parseInlines(tokens.slice(0, lastInline), tailContext, this.memo)
+      parseInlines(tokens.slice(0, lastInline), tailContext, this.memoFor(tailContext))
       last.content = completeInline(last.content)
       tailContext.last = true
       // Two tokens before tell whether it begins a list's item.
@@ -199,7 +213,7 @@ export class MarkdownDocument {
         tailContext,
       )
       delete tailContext.last
-    } else parseInlines(tokens, tailContext, this.memo)
+    } else parseInlines(tokens, tailContext, this.memoFor(tailContext))
     markOpenFences(tokens, completed)
     const cut = cutFootnotes(tokens)
     groups = groupTokens(cut.tokens)
@@ -231,7 +245,7 @@ export class MarkdownDocument {
   }
 
   private settle(tokens: Token[], context: Context): void {
-    parseInlines(tokens, context, this.memo)
+    parseInlines(tokens, context, this.memoFor(context))
     const cut = cutFootnotes(tokens)
     for (const [label, text] of cut.definitions) this.definitions.set(label, text)
     this.blocks.push(...renderGroups(groupTokens(cut.tokens), context))
@@ -260,13 +274,19 @@ export class MarkdownDocument {
 
 export function sameBlock(one: Block, other: Block): boolean {
   if (one === other) return true
-  if (one.kind === 'html') return other.kind === 'html' && one.html === other.html
+  if (one.kind === 'html') {
+    return other.kind === 'html' && sameShell(one, other) && one.parts.length === other.parts.length && one.parts.every((part, index) => part === other.parts[index])
+  }
   return (
     other.kind === 'code' &&
     one.language === other.language &&
     one.open === other.open &&
     one.code === other.code
   )
+}
+
+export function sameShell(one: HtmlBlock, other: HtmlBlock): boolean {
+  return one.slot === other.slot && one.shell[0] === other.shell[0] && one.shell[1] === other.shell[1]
 }
 
 function onlyType(token: Token): Token {
@@ -308,8 +328,56 @@ function renderGroups(groups: Group[], context: Context): Block[] {
         open: first.meta?.['open'] === true,
       }
     if (first?.type === 'code_block') return { kind: 'code', language: '', code: first.content, open: false }
-    return { kind: 'html', html: renderTokens(tokens, context) }
+    return renderGroup(tokens, context)
   })
+}
+
+const PIECE_LENGTH = 1_500
+
+function renderGroup(tokens: Token[], context: Context): HtmlBlock {
+  const first = tokens[0]
+  const last = tokens.at(-1)
+  if (first === undefined || last === undefined) return { kind: 'html', shell: ['', ''], slot: null, parts: [] }
+  if (first.type === 'bullet_list_open' || first.type === 'ordered_list_open') {
+    const items = groupTokens(tokens.slice(1, -1)).map((item) => renderTokens(item.tokens, context).trimEnd())
+    const shell = [renderTokens([first], context).trimEnd(), renderTokens([last], context).trim()] as const
+    return { kind: 'html', shell, slot: first.type === 'bullet_list_open' ? 'ul' : 'ol', parts: items }
+  }
+  if (first.type === 'table_open') {
+    const body = tokens.findIndex((token) => token.type === 'tbody_open')
+    if (body >= 0) {
+      const rows = groupTokens(tokens.slice(body + 1, -2)).map((row) => renderTokens(row.tokens, context).trimEnd())
+      const shell = [renderTokens(tokens.slice(0, body + 1), context).trimEnd(), renderTokens(tokens.slice(-2), context).trim()] as const
+      return { kind: 'html', shell, slot: 'tbody', parts: rows }
+    }
+  }
+  if (first.type === 'paragraph_open' && tokens.length === 3) {
+    const pieces = inlinePieces(tokens[1]?.children ?? [], context)
+    if (pieces.length > 1) return { kind: 'html', shell: ['<p dir="auto">', '</p>'], slot: 'p', parts: pieces }
+  }
+  return { kind: 'html', shell: ['', ''], slot: null, parts: [renderTokens(tokens, context)] }
+}
+
+/** A long inline text in pieces. Each ends with an element: two texts side by side would become one node. */
+function inlinePieces(children: Token[], context: Context): string[] {
+  const pieces: string[] = []
+  let piece = ''
+  let open: Token[] = []
+  let depth = 0
+  for (const token of children) {
+    open.push(token)
+    depth += token.nesting
+    if (depth > 0) continue
+    piece += renderInline(open, context)
+    open = []
+    if (piece.length > PIECE_LENGTH && piece.endsWith('>')) {
+      pieces.push(piece)
+      piece = ''
+    }
+  }
+  piece += renderInline(open, context)
+  if (piece !== '') pieces.push(piece)
+  return pieces
 }
 
 function lineStarts(text: string): number[] {

@@ -36,6 +36,14 @@ export interface Context extends Env, Growth {
   headingOffset: number
 }
 
+/** Inline texts that were parsed already. */
+export interface Memo {
+  plain: Map<string, Token[]>
+  /** Those that name links which `links` defines. */
+  linked: Map<string, Token[]>
+  links: string
+}
+
 const md = new MarkdownIt({ html: false, linkify: true, typographer: false })
 md.use(footnotes)
 md.use(mathRules)
@@ -84,18 +92,18 @@ export function parseBlocks(source: string, context: Context): Token[] {
 }
 
 /** Fills in the children of every `inline` token, from `memo` where it knows them. */
-export function parseInlines(tokens: Token[], context: Context, memo?: Map<string, Token[]>): void {
+export function parseInlines(tokens: Token[], context: Context, memo?: Memo): void {
   tokens.forEach((token, index) => {
     if (token.type !== 'inline') return
     const task = taskMark(tokens, index)
     const content = task === null ? token.content : token.content.slice(4)
-    // What a footnote or a reference resolves to depends on more than the text itself.
-    const isPlain = memo !== undefined && context.last !== true && !content.includes('[')
-    let children = isPlain ? memo.get(content) : undefined
+    // The number of a footnote depends on those before it, the end of a growing text on what it may become.
+    const known = memo === undefined || context.last === true || /\[\^|\^\[/.test(content) ? undefined : content.includes('[') ? memo.linked : memo.plain
+    let children = known?.get(content)
     if (children === undefined) {
       children = md.parseInline(content, context)[0]?.children ?? []
       guardLinks(children)
-      if (isPlain) memo.set(content, children)
+      known?.set(content, children)
     }
     token.children = task === null ? children : [task, ...children]
   })
@@ -162,6 +170,10 @@ export function cutFootnotes(tokens: Token[]): { tokens: Token[]; definitions: M
 
 export function renderTokens(tokens: Token[], context: Context): string {
   return md.renderer.render(tokens, md.options, context)
+}
+
+export function renderInline(children: Token[], context: Context): string {
+  return md.renderer.renderInline(children, md.options, context)
 }
 
 /** The list of footnotes that were referred to, or "" without any. */

@@ -25,7 +25,7 @@ export function renderStatic(source: string, options: StaticOptions = {}): strin
   const root = document.createElement('div')
   for (const block of blocks) {
     if (block.kind === 'code') root.append(staticCode(block.code, block.language))
-    else root.append(sanitise(block.html))
+    else root.append(sanitise(block.shell[0] + block.parts.join('') + block.shell[1]))
   }
   root.append(sanitise(footnotes))
   for (const code of root.querySelectorAll('pre.md-code')) {

@@ -76,9 +76,9 @@ describe('a text that grows', () => {
           expect(element.innerHTML).toBe(show(source).innerHTML)
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 200 },
     )
-  })
+  }, 60_000)
 
   test('shows what it settled as a whole rendering does, before it is done', () => {
     fc.assert(
@@ -98,9 +98,9 @@ describe('a text that grows', () => {
             expect(element.innerHTML).toBe(show(source).innerHTML)
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
-  })
+  }, 60_000)
 
   test('keeps the nodes of settled blocks', () => {
     const { view, element } = open()

@@ -7,7 +7,7 @@
 
 import { CodeBlock, codeStateOf, type CodeEnvironment } from './code-block.ts'
 import type { DiagramTheme } from './diagram.ts'
-import { MarkdownDocument, sameBlock, type Block, type DocumentOptions } from './document.ts'
+import { MarkdownDocument, sameBlock, sameShell, type Block, type DocumentOptions, type HtmlBlock } from './document.ts'
 import { Formula } from './formula.ts'
 import { englishLabels } from './labels.ts'
 import { giveLife, isPlaceholder, morph } from './morph.ts'
@@ -24,10 +24,21 @@ interface Shown {
   block: Block
   node: Element
   code: CodeBlock | null
+  /** The nodes of each part, where the block's parts have a slot. */
+  parts: ShownPart[]
+  /** False while parts of it are not shown yet. */
+  isComplete: boolean
+}
+
+interface ShownPart {
+  html: string
+  nodes: ChildNode[]
 }
 
 /** How long putting new blocks into the page may take within one frame. */
 const BUDGET_MS = 8
+/** How many items of a list are put in between two looks at the clock. */
+const BATCH = 24
 /** The page rests this many times as long as the last change took. */
 const REST = 3
 
@@ -154,7 +165,9 @@ export class MarkdownView {
         break
       }
       const before = old[index]
-      fresh.push(before === undefined ? this.addBlock(block, after) : this.changeBlock(before, block))
+      const now = before === undefined ? this.addBlock(block, after, until) : this.changeBlock(before, block, until)
+      fresh.push(now)
+      isComplete &&= now.isComplete
     }
     for (const gone of old.slice(fresh.length)) {
       this.forget(gone.node)
@@ -164,38 +177,103 @@ export class MarkdownView {
     return isComplete
   }
 
-  private addBlock(block: Block, before: Element | null): Shown {
+  private addBlock(block: Block, before: Element | null, until: number): Shown {
     if (block.kind === 'code') {
       const code = this.createCode(block)
       this.element.insertBefore(code.element, before)
-      return { block, node: code.element, code }
+      return { block, node: code.element, code, parts: [], isComplete: true }
     }
-    const node = elementOf(block.html)
+    const node = elementOf(block.slot === null ? block.parts.join('') : block.shell.join(''))
     this.element.insertBefore(node, before)
-    return { block, node: this.mount(node), code: null }
+    if (block.slot === null) return { block, node: this.mount(node), code: null, parts: [], isComplete: true }
+    return this.showParts({ block, node, code: null, parts: [], isComplete: false }, block, until)
   }
 
-  private changeBlock(shown: Shown, block: Block): Shown {
+  private changeBlock(shown: Shown, block: Block, until: number): Shown {
     if (isSame(shown, block)) return { ...shown, block }
-    if (block.kind === 'code') {
-      if (shown.code !== null) {
-        shown.code.show(block)
-        return { ...shown, block }
+    if (block.kind === 'code' && shown.code !== null) {
+      shown.code.show(block)
+      return { ...shown, block }
+    }
+    if (block.kind === 'html' && shown.block.kind === 'html') {
+      if (block.slot !== null && sameShell(shown.block, block)) return this.showParts(shown, block, until)
+      if (block.slot === null || shown.block.slot === null) {
+        const wanted = elementOf(block.shell[0] + block.parts.join('') + block.shell[1])
+        if (block.slot === null || wanted.nodeName === shown.node.nodeName) return this.morphBlock(shown, block, wanted)
       }
-      const code = this.createCode(block)
-      shown.node.replaceWith(code.element)
-      return { block, node: code.element, code }
     }
-    const wanted = elementOf(block.html)
+    this.forget(shown.node)
+    const now = this.addBlock(block, shown.node, until)
+    shown.node.remove()
+    return now
+  }
+
+  /** Changes a block as a whole; the nodes of its parts, if it has any now, are those that then stand in its slot. */
+  private morphBlock(shown: Shown, block: HtmlBlock, wanted: Element): Shown {
     const { previousSibling, parentNode } = shown.node
-    if (shown.code !== null) {
-      this.forget(shown.node)
-      shown.node.replaceWith(wanted)
-      return { block, node: this.mount(wanted), code: null }
-    }
     morph(shown.node, wanted, this.mountNew)
     const node = (previousSibling === null ? parentNode?.firstChild : previousSibling.nextSibling) as Element
-    return { block, node, code: null }
+    if (block.slot === null) return { block, node, code: null, parts: [], isComplete: true }
+    const slot = slotOf(node, block.slot)
+    const children = [...slot.childNodes].filter((child) => block.slot === 'p' || child instanceof Element)
+    for (const child of [...slot.childNodes]) if (!children.includes(child)) child.remove()
+    if (block.slot === 'p' || children.length !== block.parts.length) {
+      return this.showParts({ block, node, code: null, parts: [{ html: '', nodes: children }], isComplete: false }, block, Number.POSITIVE_INFINITY)
+    }
+    return { block, node, code: null, parts: block.parts.map((html, index) => ({ html, nodes: children.slice(index, index + 1) })), isComplete: true }
+  }
+
+  /** Shows those parts that differ from what is shown, as far as time allows. */
+  private showParts(shown: Shown, block: HtmlBlock, until: number): Shown {
+    const { node, parts } = shown
+    if (block.slot === null) return shown
+    const slot = slotOf(node, block.slot)
+    for (const gone of parts.splice(block.parts.length)) for (const child of gone.nodes) child.remove()
+    for (let index = 0; index < block.parts.length; ) {
+      const html = block.parts[index] ?? ''
+      const before = parts[index]
+      if (before?.html === html) {
+        index++
+        continue
+      }
+      if (before !== undefined) {
+        before.nodes = this.morphNodes(slot, before.nodes, [...slotOf(elementOf(block.shell.join(html)), block.slot).childNodes])
+        before.html = html
+        index++
+        continue
+      }
+      if (performance.now() > until) return { block, node, code: null, parts, isComplete: false }
+      // Items and rows are one element each, so that many can be sanitised at once.
+      const count = block.slot === 'p' ? 1 : BATCH
+      const batch = block.parts.slice(index, index + count)
+      const nodes = [...slotOf(elementOf(block.shell.join(batch.join(''))), block.slot).childNodes].filter((child) => block.slot === 'p' || child instanceof Element)
+      slot.append(...nodes)
+      const mounted = nodes.map((child) => (child instanceof Element ? this.mount(child) : child))
+      batch.forEach((part, at) => parts.push({ html: part, nodes: block.slot === 'p' ? mounted : mounted.slice(at, at + 1) }))
+      index += batch.length
+    }
+    return { block, node, code: null, parts, isComplete: true }
+  }
+
+  private morphNodes(slot: Element, nodes: ChildNode[], wanted: ChildNode[]): ChildNode[] {
+    const marker = document.createComment('')
+    const last = nodes.at(-1)
+    slot.insertBefore(marker, last === undefined ? null : last.nextSibling)
+    const first = nodes[0]?.previousSibling ?? null
+    const hasFirst = nodes.length > 0
+    wanted.forEach((child, index) => {
+      const existing = nodes[index]
+      if (existing !== undefined) morph(existing, child, this.mountNew)
+      else {
+        slot.insertBefore(child, marker)
+        this.mountNew(child)
+      }
+    })
+    for (const gone of nodes.slice(wanted.length)) gone.remove()
+    const now: ChildNode[] = []
+    for (let child = hasFirst && first === null ? slot.firstChild : (first?.nextSibling ?? null); child !== null && child !== marker; child = child.nextSibling) now.push(child)
+    marker.remove()
+    return now
   }
 
   private showFootnotes(html: string): void {
@@ -263,7 +341,11 @@ export class MarkdownView {
 }
 
 function isSame(shown: Shown | undefined, block: Block | undefined): boolean {
-  return shown !== undefined && block !== undefined && sameBlock(shown.block, block)
+  return shown !== undefined && block !== undefined && shown.isComplete && sameBlock(shown.block, block)
+}
+
+function slotOf(element: Element, slot: NonNullable<HtmlBlock['slot']>): Element {
+  return element.localName === slot ? element : (element.querySelector(slot) ?? element)
 }
 
 function elementOf(html: string): Element {

@@ -1,31 +1,27 @@
-/** The shapes that the server speaks, by the names that the page uses. */
+/** The shapes that the server speaks, by the names that the page uses; made from its OpenAPI document. */
 
-export interface Conversation {
-  id: string
-  title: string
-  current_leaf_id: string | null
-  model: string | null
-  system_prompt: string | null
-  instructions: string | null
-  params: Record<string, unknown>
-  folder_id: string | null
-  pinned: boolean
-  archived: boolean
-  deleted: boolean
-  unread: boolean
-  /** Turns that have not ended. */
-  running: string[]
-  created_at: number
-  updated_at: number
-}
+import type { components } from './schema.ts'
 
-export interface FileView {
-  id: string
-  name: string
-  media_type: string
-  size: number
-}
+type Schemas = components['schemas']
 
+export type Conversation = Schemas['ConversationSummary']
+export type ConversationTree = Omit<Schemas['ConversationView'], 'messages'> & { messages: Message[] }
+export type FileView = Schemas['FileView']
+export type Turn = Schemas['TurnView']
+export type Timings = Schemas['Timings']
+export type Feedback = Schemas['FeedbackView']
+export type TurnError = Schemas['TurnErrorView']
+export type Folder = Schemas['FolderView']
+export type Prompt = Schemas['PromptView']
+export type Share = Schemas['ShareView']
+export type Shared = Omit<Schemas['SharedView'], 'messages'> & { messages: Message[] }
+export type Model = Schemas['ModelView']
+export type Status = Schemas['StatusView']
+export type Download = Schemas['Download']
+export type Preferences = Schemas['PreferencesView']
+export type Found = Schemas['FoundView']
+
+/** A content part, of whatever kind an engine or an import gave: an image, a file, a tool's call or result. */
 export interface Part {
   type: string
   file?: FileView
@@ -33,132 +29,11 @@ export interface Part {
   [member: string]: unknown
 }
 
-export type MessageState = 'complete' | 'pending' | 'streaming' | 'stopped' | 'failed'
-
-export interface Timings {
-  first_token_ms?: number | null
-  total_ms?: number | null
-  tokens_per_second?: number | null
-}
-
-export interface Feedback {
-  rating: 'up' | 'down'
-  reason: string
-}
-
-export interface TurnError {
-  code: string
-  message: string
-  hint?: string | null
-}
-
-export interface Message {
-  id: string
-  parent_id: string | null
-  role: 'user' | 'assistant' | 'system' | 'tool'
-  text: string
-  state: MessageState
-  reasoning: string
+export type Message = Omit<Schemas['MessageView'], 'parts' | 'usage'> & {
   parts: Part[]
-  model: string | null
-  engine: string | null
-  turn_id: string | null
-  usage: { prompt_tokens?: number; completion_tokens?: number } | null
-  timings: Timings | null
-  finish_reason: string | null
-  feedback: Feedback | null
-  error: TurnError | null
-  created_at: number
+  usage?: { prompt_tokens?: number; completion_tokens?: number } | null
 }
-
-export interface ConversationTree extends Conversation {
-  messages: Message[]
-}
-
-export interface Turn {
-  id: string
-  conversation_id: string
-  state: 'queued' | 'running' | 'finished' | 'stopped' | 'failed'
-  user_message_id: string
-  answer_message_id: string
-  model: string
-  created_at: number
-}
-
-export interface Folder {
-  id: string
-  name: string
-  instructions: string
-  conversations: number
-}
-
-export interface Prompt {
-  id: string
-  name: string
-  text: string
-}
-
-export interface Share {
-  token: string
-  conversation_id: string
-  title: string
-  created_at: number
-  path: string
-}
-
-export interface Shared {
-  title: string
-  messages: Message[]
-  created_at: number
-}
-
-export interface Model {
-  name: string
-  default: boolean
-  engines: string[]
-  description: string
-  size_bytes: number | null
-  context_tokens: number | null
-  location: string
-  cost: string
-  vision: boolean | null
-  loaded: boolean | null
-}
-
-export interface Download {
-  model: string
-  file: string
-  received_bytes: number
-  total_bytes: number | null
-  bytes_per_s: number | null
-  error: string | null
-}
-
-export interface Status {
-  version: string
-  ready: boolean
-  home: string
-  model: string
-  where: string
-  engine: { state: string; message: string; hint: string | null }
-  download: Download | null
-}
-
-export interface Preferences {
-  instructions: string
-  params: Record<string, unknown>
-  model: string | null
-}
-
-export interface Found {
-  conversation_id: string
-  conversation_title: string
-  message_id: string | null
-  role: string
-  snippet: string
-  highlights: [number, number][]
-  created_at: number
-}
+export type MessageState = Message['state']
 
 export interface Import {
   id: string

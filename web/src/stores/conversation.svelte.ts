@@ -52,14 +52,17 @@ export class OpenConversation implements Chat {
   /** Load it, and keep up with it until `close`. */
   open(): void {
     this.#ends = [
-      connection.onFresh(() => void this.refresh()),
+      connection.onFresh(() => {
+        if (this.summary || this.state !== 'ready') void this.refresh()
+      }),
       connection.onChange((change) => {
         if (change.kind === 'conversation' && change.conversation.id === this.id)
           this.#changed(change.conversation)
       }),
       outbox.onAccepted((outgoing, turn) => this.#accepted(outgoing, turn)),
     ]
-    void this.refresh()
+    // One that begins here is not at the server yet.
+    if (this.state === 'loading' || this.summary) void this.refresh()
   }
 
   close(): void {

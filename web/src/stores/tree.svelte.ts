@@ -50,7 +50,7 @@ export class MessageNode {
 
   /** Take over what the server says of it. What turn events have written so far is newer than that. */
   update(message: Message): void {
-    this.turnId = message.turn_id
+    this.turnId = message.turn_id ?? null
     this.model = message.model ?? this.model
     this.engine = message.engine ?? this.engine
     this.feedback = message.feedback ?? null
@@ -60,7 +60,7 @@ export class MessageNode {
       this.reasoning = message.reasoning
     }
     this.state = message.state
-    this.usage = message.usage
+    this.usage = message.usage ?? null
     this.timings = message.timings ?? null
     this.finishReason = message.finish_reason ?? null
     this.error = message.error ?? null
