@@ -56,6 +56,11 @@ class Settings:
     allowed_hosts: tuple[str, ...] = option(
         (), "Names beside localhost under which browsers may reach the server."
     )
+    open_browser: str = option(
+        "auto",
+        "Show the page in a browser at the start: yes, no, or auto, in a terminal of this machine's desktop.",
+        choices=("auto", "yes", "no"),
+    )
     max_body_mb: int = option(32, "Largest request body taken, in MiB.", minimum=1)
     log_level: str = option(
         "info",

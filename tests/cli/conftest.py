@@ -81,6 +81,7 @@ class Candide:
             "CANDIDE_HOME": str(self.home),
             "CANDIDE_ENGINE_URLS": self.engine.url,
             "CANDIDE_TITLES": "no",
+            "CANDIDE_OPEN_BROWSER": "no",
             "TERM": "xterm-256color",
             "PYTHONWARNINGS": "error",
             **more,

@@ -19,8 +19,14 @@ NOT_FLAGS = frozenset({"home"})
 """`--home` stands before the command, for all of them."""
 
 
+SWITCHES = {"open_browser": "--open/--no-open"}
+"""Settings of yes, no and more whose flag is but a yes or a no."""
+
+
 def flag_names(setting: dataclasses.Field[Any]) -> list[str]:
     """How a setting is written as a flag: `engine_urls` is `--engine-url`, given as often as needed."""
+    if setting.name in SWITCHES:
+        return [SWITCHES[setting.name]]
     name = setting.name.replace("_", "-")
     default: object = setting.default
     if isinstance(default, tuple):
@@ -65,6 +71,8 @@ def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
         used = {name: arguments.pop(name) for name in names}
         # A list flag that was not used comes as an empty list, which is not a choice of nothing.
         flags = {name: value for name, value in used.items() if value not in (None, [])}
+        for name in SWITCHES.keys() & flags.keys():
+            flags[name] = "yes" if flags[name] else "no"
         command(**arguments, flags=flags)
 
     own = inspect.signature(command, eval_str=True).parameters
@@ -74,7 +82,7 @@ def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
             continue
         kind = hints[setting.name]
         is_list = kind == tuple[str, ...]
-        kind = list[str] if is_list else kind
+        kind = list[str] if is_list else bool if setting.name in SWITCHES else kind
         option = typer.Option(
             *flag_names(setting),
             help=_flag_help(setting),

@@ -146,17 +146,20 @@ def ask(
 @app.command()
 @with_settings_flags
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
-    """Serve Candide's API under /api and OpenAI's under /v1."""
-    from candide.cli.weights import prepare_weights
+    """Serve the page, Candide's API under /api and OpenAI's under /v1."""
+    from candide.cli.browser import open_if_wanted
+    from candide.cli.weights import PullProgress
     from candide.compose import check_model, check_settings, prepare_home
     from candide.server.run import serve as serve_forever
 
     settings = invocation(ctx).settings(**flags)
-    # Before a model is fetched: what is wrong is said at once.
+    # What is wrong is said at once, before anything is begun.
     check_settings(settings)
     check_model(settings)
     prepare_home(settings)
-    serve_forever(run(prepare_weights(settings)))
+    serve_forever(
+        settings, watch=PullProgress, when_open=lambda url: open_if_wanted(settings.open_browser, url)
+    )
 
 
 @app.command()

@@ -186,6 +186,10 @@ class EmbeddedEngines:
             known = self._facts[path] = (stamp, describe_file(path))
         return known[1]
 
+    def find_file(self, model: str) -> Path | None:
+        """The file of a model, where it is there."""
+        return self._weights.get(model)
+
     def is_loading(self, model: str) -> bool:
         place = self._places.get(model)
         return place is not None and place.loading is not None

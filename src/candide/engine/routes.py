@@ -86,6 +86,8 @@ class Routes:
                 hint="candide doctor",
             )
         if not models:
+            if self._fetcher is not None and (fetching := self._fetcher.fetching) is not None:
+                raise _explain(fetching)
             raise EngineUnavailable(
                 "there is no model yet", hint="candide models pull, or candide serve --model PATH"
             )

@@ -15,9 +15,11 @@ from typing import Protocol
 
 from candide.domain.weights import Fetching
 from candide.errors import CandideError, WeightsError
+from candide.models.catalog import CatalogEntry
 from candide.models.choice import Choice, prepare_model
 from candide.models.machine import read_machine
 from candide.models.progress import Progress, PullCancelled
+from candide.models.sources import default_name, parse_target
 from candide.models.weights import Weights, WeightsFolder
 
 CLOSE_PATIENCE_S = 5.0
@@ -60,7 +62,8 @@ class Fetcher:
         self._on_ready = on_ready
         self._on_change = on_change
         self._watch = watch
-        self._fetching: Fetching | None = Fetching(model=wanted)
+        self._name = _expected_name(folder, wanted)
+        self._fetching: Fetching | None = Fetching(model=self._name)
         self._ended = asyncio.Event()
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,7 +76,7 @@ class Fetcher:
         if self._fetching is None or (self._thread is not None and not self._ended.is_set()):
             return
         self._ended.clear()
-        self._fetching = Fetching(model=self._wanted)
+        self._fetching = Fetching(model=self._name)
         self._thread = threading.Thread(
             target=self._fetch, args=(asyncio.get_running_loop(),), name="weights", daemon=True
         )
@@ -147,7 +150,18 @@ class Fetcher:
             self._on_ready(weights)
         elif error is not None:
             log.error("%s", error)
-            model = self._fetching.model if self._fetching else self._wanted
+            model = self._fetching.model if self._fetching else self._name
             self._fetching = Fetching(model=model, error=error)
         self._ended.set()
         self._on_change()
+
+
+def _expected_name(folder: WeightsFolder, wanted: str) -> str:
+    """What the model will be called; empty while that is still to be chosen."""
+    if not wanted:
+        return ""
+    try:
+        target = parse_target(wanted, folder.catalog)
+    except CandideError:
+        return wanted  # fetching it will say what is wrong with it
+    return target.name if isinstance(target, CatalogEntry) else default_name(target)

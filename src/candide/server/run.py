@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import uvicorn
 
@@ -28,6 +28,7 @@ from candide.server.address import Address, leave_address, read_addresses
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from candide.compose import Watch
     from candide.server.services import Services
     from candide.settings import Settings
 
@@ -62,10 +63,16 @@ class Server(uvicorn.Server):
                     loop.remove_signal_handler(number)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises SetupError when it cannot begin."""
+def serve(
+    settings: Settings, *, watch: Watch | None = None, when_open: Callable[[str], None] | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM. Raises SetupError when it cannot begin.
+
+    Where `watch` is given, a model that is missing is fetched meanwhile, as it is told. `when_open` is told
+    the address of the page once it can be looked at.
+    """
     with _private_files():
-        _serve(settings)
+        _serve(settings, watch, when_open)
 
 
 @contextlib.contextmanager
@@ -83,10 +90,18 @@ def _private_files() -> Generator[None]:
         os.umask(before)
 
 
-def _serve(settings: Settings) -> None:
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment: a bar that is drawn there makes room for the line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _serve(settings: Settings, watch: Watch | None, when_open: Callable[[str], None] | None) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(),
-        stream=sys.stderr,
+        handlers=[_StandardError()],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -101,7 +116,7 @@ def _serve(settings: Settings) -> None:
             flush=True,
         )
     with contextlib.closing(listener):
-        run = _run(settings, listener)
+        run = _run(settings, listener, watch, when_open)
         try:
             import uvloop
         except ImportError:
@@ -110,18 +125,25 @@ def _serve(settings: Settings) -> None:
             uvloop.run(run)
 
 
-async def _run(settings: Settings, listener: socket.socket) -> None:
+async def _run(
+    settings: Settings,
+    listener: socket.socket,
+    watch: Watch | None,
+    when_open: Callable[[str], None] | None,
+) -> None:
     front = _Front()
     server = Server(configure(front, GRACE_S))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     services = None
     try:
-        services = await _load(settings, front)
+        services = await _load(settings, front, watch)
         server.before_end = services.dismiss_followers
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        with leave_address(settings.run_dir, _describe(settings, url)):
+        with leave_address(settings.run_dir, _describe(settings, url, services)):
             print(f"Candide is at {url}\n{_next_steps(settings, url)}", file=sys.stderr, flush=True)
+            if when_open is not None:
+                when_open(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
             await serving
     finally:
         server.should_exit = True
@@ -131,7 +153,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
             await services.close()
 
 
-def _describe(settings: Settings, url: str) -> Address:
+def _describe(settings: Settings, url: str, services: Services) -> Address:
     from candide.compose import uses_embedded
 
     return Address(
@@ -139,9 +161,14 @@ def _describe(settings: Settings, url: str) -> Address:
         pid=os.getpid(),
         api_key=settings.api_key,
         embedded=uses_embedded(settings),
-        model=settings.model,
+        model=_default_file(services),
         engine_urls=settings.engine_urls,
     )
+
+
+def _default_file(services: Services) -> str:
+    path = services.embedded.find_file(services.routes.default) if services.embedded else None
+    return str(path) if path else ""
 
 
 def _next_steps(settings: Settings, url: str) -> str:
@@ -191,13 +218,13 @@ class _Front:
             await self._app(scope, receive, send)
 
 
-async def _load(settings: Settings, front: _Front) -> Services:
+async def _load(settings: Settings, front: _Front, watch: Watch | None) -> Services:
     """Load what takes long, in a thread so that `/health` answers meanwhile; then open for all requests."""
     await asyncio.to_thread(importlib.import_module, "candide.server.app")
     compose = (await asyncio.to_thread(importlib.import_module, "candide.compose")).compose
     from candide.server.app import create_app
 
-    services: Services = await compose(settings)
+    services: Services = await compose(settings, watch=watch)
     try:
         front.open(create_app(services))
     except BaseException:
