@@ -190,8 +190,9 @@ export class MarkdownDocument {
     }
 
     const completed = groups.at(-1)?.tokens[0]?.type === 'fence' ? tail : completeLines(tail)
-    const tailContext = this.context(true, this.references, this.footnotes)
-    tokens = parseBlocks(completed, tailContext)
+    const isAsParsed = completed === tail
+    const tailContext = isAsParsed ? context : this.context(true, this.references, this.footnotes)
+    if (!isAsParsed) tokens = parseBlocks(completed, tailContext)
     const lastInline =
       completed === ''
         ? -1
@@ -275,7 +276,12 @@ export class MarkdownDocument {
 export function sameBlock(one: Block, other: Block): boolean {
   if (one === other) return true
   if (one.kind === 'html') {
-    return other.kind === 'html' && sameShell(one, other) && one.parts.length === other.parts.length && one.parts.every((part, index) => part === other.parts[index])
+    return (
+      other.kind === 'html' &&
+      sameShell(one, other) &&
+      one.parts.length === other.parts.length &&
+      one.parts.every((part, index) => part === other.parts[index])
+    )
   }
   return (
     other.kind === 'code' &&
@@ -337,7 +343,8 @@ const PIECE_LENGTH = 1_500
 function renderGroup(tokens: Token[], context: Context): HtmlBlock {
   const first = tokens[0]
   const last = tokens.at(-1)
-  if (first === undefined || last === undefined) return { kind: 'html', shell: ['', ''], slot: null, parts: [] }
+  if (first === undefined || last === undefined)
+    return { kind: 'html', shell: ['', ''], slot: null, parts: [] }
   if (first.type === 'bullet_list_open' || first.type === 'ordered_list_open') {
     const items = groupTokens(tokens.slice(1, -1)).map((item) => renderTokens(item.tokens, context).trimEnd())
     const shell = [renderTokens([first], context).trimEnd(), renderTokens([last], context).trim()] as const
@@ -346,14 +353,20 @@ function renderGroup(tokens: Token[], context: Context): HtmlBlock {
   if (first.type === 'table_open') {
     const body = tokens.findIndex((token) => token.type === 'tbody_open')
     if (body >= 0) {
-      const rows = groupTokens(tokens.slice(body + 1, -2)).map((row) => renderTokens(row.tokens, context).trimEnd())
-      const shell = [renderTokens(tokens.slice(0, body + 1), context).trimEnd(), renderTokens(tokens.slice(-2), context).trim()] as const
+      const rows = groupTokens(tokens.slice(body + 1, -2)).map((row) =>
+        renderTokens(row.tokens, context).trimEnd(),
+      )
+      const shell = [
+        renderTokens(tokens.slice(0, body + 1), context).trimEnd(),
+        renderTokens(tokens.slice(-2), context).trim(),
+      ] as const
       return { kind: 'html', shell, slot: 'tbody', parts: rows }
     }
   }
   if (first.type === 'paragraph_open' && tokens.length === 3) {
     const pieces = inlinePieces(tokens[1]?.children ?? [], context)
-    if (pieces.length > 1) return { kind: 'html', shell: ['<p dir="auto">', '</p>'], slot: 'p', parts: pieces }
+    if (pieces.length > 1)
+      return { kind: 'html', shell: ['<p dir="auto">', '</p>'], slot: 'p', parts: pieces }
   }
   return { kind: 'html', shell: ['', ''], slot: null, parts: [renderTokens(tokens, context)] }
 }

@@ -98,7 +98,12 @@ export function parseInlines(tokens: Token[], context: Context, memo?: Memo): vo
     const task = taskMark(tokens, index)
     const content = task === null ? token.content : token.content.slice(4)
     // The number of a footnote depends on those before it, the end of a growing text on what it may become.
-    const known = memo === undefined || context.last === true || /\[\^|\^\[/.test(content) ? undefined : content.includes('[') ? memo.linked : memo.plain
+    const known =
+      memo === undefined || context.last === true || /\[\^|\^\[/.test(content)
+        ? undefined
+        : content.includes('[')
+          ? memo.linked
+          : memo.plain
     let children = known?.get(content)
     if (children === undefined) {
       children = md.parseInline(content, context)[0]?.children ?? []

@@ -7,7 +7,14 @@
 
 import { CodeBlock, codeStateOf, type CodeEnvironment } from './code-block.ts'
 import type { DiagramTheme } from './diagram.ts'
-import { MarkdownDocument, sameBlock, sameShell, type Block, type DocumentOptions, type HtmlBlock } from './document.ts'
+import {
+  MarkdownDocument,
+  sameBlock,
+  sameShell,
+  type Block,
+  type DocumentOptions,
+  type HtmlBlock,
+} from './document.ts'
 import { Formula } from './formula.ts'
 import { englishLabels } from './labels.ts'
 import { giveLife, isPlaceholder, morph } from './morph.ts'
@@ -165,7 +172,8 @@ export class MarkdownView {
         break
       }
       const before = old[index]
-      const now = before === undefined ? this.addBlock(block, after, until) : this.changeBlock(before, block, until)
+      const now =
+        before === undefined ? this.addBlock(block, after, until) : this.changeBlock(before, block, until)
       fresh.push(now)
       isComplete &&= now.isComplete
     }
@@ -199,7 +207,8 @@ export class MarkdownView {
       if (block.slot !== null && sameShell(shown.block, block)) return this.showParts(shown, block, until)
       if (block.slot === null || shown.block.slot === null) {
         const wanted = elementOf(block.shell[0] + block.parts.join('') + block.shell[1])
-        if (block.slot === null || wanted.nodeName === shown.node.nodeName) return this.morphBlock(shown, block, wanted)
+        if (block.slot === null || wanted.nodeName === shown.node.nodeName)
+          return this.morphBlock(shown, block, wanted)
       }
     }
     this.forget(shown.node)
@@ -218,9 +227,19 @@ export class MarkdownView {
     const children = [...slot.childNodes].filter((child) => block.slot === 'p' || child instanceof Element)
     for (const child of [...slot.childNodes]) if (!children.includes(child)) child.remove()
     if (block.slot === 'p' || children.length !== block.parts.length) {
-      return this.showParts({ block, node, code: null, parts: [{ html: '', nodes: children }], isComplete: false }, block, Number.POSITIVE_INFINITY)
+      return this.showParts(
+        { block, node, code: null, parts: [{ html: '', nodes: children }], isComplete: false },
+        block,
+        Number.POSITIVE_INFINITY,
+      )
     }
-    return { block, node, code: null, parts: block.parts.map((html, index) => ({ html, nodes: children.slice(index, index + 1) })), isComplete: true }
+    return {
+      block,
+      node,
+      code: null,
+      parts: block.parts.map((html, index) => ({ html, nodes: children.slice(index, index + 1) })),
+      isComplete: true,
+    }
   }
 
   /** Shows those parts that differ from what is shown, as far as time allows. */
@@ -229,7 +248,7 @@ export class MarkdownView {
     if (block.slot === null) return shown
     const slot = slotOf(node, block.slot)
     for (const gone of parts.splice(block.parts.length)) for (const child of gone.nodes) child.remove()
-    for (let index = 0; index < block.parts.length; ) {
+    for (let index = 0; index < block.parts.length;) {
       const html = block.parts[index] ?? ''
       const before = parts[index]
       if (before?.html === html) {
@@ -237,7 +256,9 @@ export class MarkdownView {
         continue
       }
       if (before !== undefined) {
-        before.nodes = this.morphNodes(slot, before.nodes, [...slotOf(elementOf(block.shell.join(html)), block.slot).childNodes])
+        before.nodes = this.morphNodes(slot, before.nodes, [
+          ...slotOf(elementOf(block.shell.join(html)), block.slot).childNodes,
+        ])
         before.html = html
         index++
         continue
@@ -246,10 +267,14 @@ export class MarkdownView {
       // Items and rows are one element each, so that many can be sanitised at once.
       const count = block.slot === 'p' ? 1 : BATCH
       const batch = block.parts.slice(index, index + count)
-      const nodes = [...slotOf(elementOf(block.shell.join(batch.join(''))), block.slot).childNodes].filter((child) => block.slot === 'p' || child instanceof Element)
+      const nodes = [...slotOf(elementOf(block.shell.join(batch.join(''))), block.slot).childNodes].filter(
+        (child) => block.slot === 'p' || child instanceof Element,
+      )
       slot.append(...nodes)
       const mounted = nodes.map((child) => (child instanceof Element ? this.mount(child) : child))
-      batch.forEach((part, at) => parts.push({ html: part, nodes: block.slot === 'p' ? mounted : mounted.slice(at, at + 1) }))
+      batch.forEach((part, at) =>
+        parts.push({ html: part, nodes: block.slot === 'p' ? mounted : mounted.slice(at, at + 1) }),
+      )
       index += batch.length
     }
     return { block, node, code: null, parts, isComplete: true }
@@ -271,7 +296,12 @@ export class MarkdownView {
     })
     for (const gone of nodes.slice(wanted.length)) gone.remove()
     const now: ChildNode[] = []
-    for (let child = hasFirst && first === null ? slot.firstChild : (first?.nextSibling ?? null); child !== null && child !== marker; child = child.nextSibling) now.push(child)
+    for (
+      let child = hasFirst && first === null ? slot.firstChild : (first?.nextSibling ?? null);
+      child !== null && child !== marker;
+      child = child.nextSibling
+    )
+      now.push(child)
     marker.remove()
     return now
   }
