@@ -8,6 +8,8 @@ import { send } from '../services/http.ts'
 import { newId } from '../services/ids.ts'
 import type { FileView } from '../services/types.ts'
 import type { Chat } from './conversation.svelte.ts'
+import { models } from './models.svelte.ts'
+import { preferences } from './preferences.svelte.ts'
 import { messageOf } from './toasts.svelte.ts'
 import { MessageNode, MessageTree, newMessage } from './tree.svelte.ts'
 
@@ -68,16 +70,24 @@ export class TemporaryConversation implements Chat {
     )
     this.tree.add(answer)
     this.tree.leafId = answer.id
-    const messages = this.tree.branch
+    const { instructions, params } = preferences.current
+    const said = this.tree.branch
       .filter((node) => node !== answer && node.text)
       .map((node) => ({ role: node.role, content: node.text }))
+    const messages = instructions ? [{ role: 'system', content: instructions }, ...said] : said
     const writing = new AbortController()
     this.#writing.set(answer.id, writing)
     const began = performance.now()
     let firstToken = 0
     try {
       const response = await send('POST', '/v1/chat/completions', {
-        json: { messages, stream: true, stream_options: { include_usage: true }, ...(model && { model }) },
+        json: {
+          ...params,
+          model: model ?? models.current?.name ?? '',
+          messages,
+          stream: true,
+          stream_options: { include_usage: true },
+        },
         signal: writing.signal,
       })
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
