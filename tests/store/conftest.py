@@ -21,6 +21,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from candide.domain.turns import Turn
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
+from candide.store.files import FileStore
+from candide.store.folders import FolderStore
+from candide.store.messages import MessageStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 
@@ -34,6 +37,9 @@ class Store:
     database: Database
     conversations: ConversationStore
     turns: TurnStore
+    messages: MessageStore
+    files: FileStore
+    folders: FolderStore
     log: TurnLog
 
     @classmethod
@@ -41,7 +47,17 @@ class Store:
         database = await Database.open(url, folder / "backups")
         log = TurnLog(database)
         log.start()
-        return cls(url, folder, database, ConversationStore(database), TurnStore(database), log)
+        return cls(
+            url,
+            folder,
+            database,
+            ConversationStore(database),
+            TurnStore(database),
+            MessageStore(database),
+            FileStore(database),
+            FolderStore(database),
+            log,
+        )
 
     async def again(self) -> Store:
         """The same database, as another process has it open."""

@@ -31,6 +31,7 @@ from candide.store import database as database_module
 from candide.store import turn_log as turn_log_module
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
+from candide.store.folding import WORD, fold
 from candide.store.turn_log import LiveTurn, LoggedEvent, TurnLog
 from candide.store.turns import TurnStore
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 STARTED = TurnStarted(model="m", engine="e")
 SWITCHED = EngineSwitched(reason="r", from_engine="e", to_engine="f")
 FINISHED = TurnFinished(state="finished", finish_reason="stop", usage={"completion_tokens": 3})
+STOPPED = TurnFinished(state="stopped", finish_reason="stopped")
 FAILED = TurnFailed(code="engine_broke", message="no", hint="try again")
 
 
@@ -109,6 +111,7 @@ steps = st.lists(
         st.tuples(st.just("come"), st.integers(0, 3)),
         st.tuples(st.just("go"), st.integers(0, 3)),
         st.tuples(st.just("restart"), st.just("")),
+        st.tuples(st.just("continue"), st.just("")),
     ),
     max_size=30,
 )
@@ -146,6 +149,15 @@ def test_clients_that_come_and_go_see_every_event_once(
             return live, "".join(e.text for e in earlier if isinstance(e, TextDelta)), thought
 
         text = reasoning = ""
+
+        async def end(event: TurnFinished | TurnFailed) -> None:
+            nonlocal live, text, reasoning
+            await log.end(live, event)
+            while live.lost:
+                # A commit of the life before was still under way, and came first.
+                live, text, reasoning = await take_up()
+                await log.end(live, event)
+
         log.append(live, STARTED)
         for step, value in steps:
             if step == "text":
@@ -164,14 +176,15 @@ def test_clients_that_come_and_go_see_every_event_once(
                 clients[value].come()
             elif step == "go":
                 await clients[value].go()
+            elif step == "continue":
+                await end(STOPPED)
+                await turns.resume(turn.id)
+                live, text, reasoning = await take_up()
+                log.append(live, STARTED)
             else:
                 log.abandon(live)
                 live, text, reasoning = await take_up()
-        await log.end(live, last)
-        while live.lost:
-            # A commit of the life before was still under way, and came first.
-            live, text, reasoning = await take_up()
-            await log.end(live, last)
+        await end(last)
         logged = await log.read(turn.id, 0)
         for client in clients:
             await client.stay()
@@ -180,6 +193,10 @@ def test_clients_that_come_and_go_see_every_event_once(
         assert logged[-1].event == last
         stored = [m for m in (await conversations.load(turn.conversation_id))[1] if m.turn_id == turn.id]
         assert [(m.text, m.reasoning) for m in stored] == [(text, reasoning)]
+        # In the index it stands once, however often it went on.
+        async with database.read() as connection:
+            found = await connection.execute(sa.text("SELECT count(*) FROM message_words WHERE message_id = :id"), {"id": turn.answer_message_id})  # fmt: skip
+            assert found.scalar() <= 1 or not WORD.search(fold(text))
         await reader.close()
         await log.close()
         await elsewhere.close()
@@ -427,6 +444,49 @@ async def test_following_a_turn_that_has_ended_replays_what_is_missing(store: St
     for after, left in ((0, 2), (1, 1), (2, 0), (99, 0)):
         batches = [batch async for batch in store.log.follow(turn.id, after)]
         assert len([frame for batch in batches for frame in batch]) == left
+
+
+async def test_following_goes_past_an_end_that_is_not_the_last(store: Store, other: Store) -> None:
+    turn = await store.ask()
+    live, _ = await store.log.open_turn(turn.id)
+    store.log.append(live, TextDelta(text="a"))
+    await store.log.end(live, STOPPED)
+    await store.turns.resume(turn.id)
+    # Nobody runs it yet: who follows waits, here and elsewhere.
+    clients = [Client(log, turn.id) for log in (store.log, other.log)]
+    for client in clients:
+        client.come()
+    while not all(len(client.seen) == 2 for client in clients):
+        await asyncio.sleep(0.01)
+    live, earlier = await store.log.open_turn(turn.id)
+    assert earlier == [TextDelta(text="a"), STOPPED]
+    store.log.append(live, TextDelta(text="b"))
+    await store.log.end(live, FINISHED)
+    for client in clients:
+        await client.stay()
+        client.assert_saw_all(await store.log.read(turn.id, 0))
+        assert client.text == "ab"
+    answer = await answer_of(store, turn)
+    assert (answer.text, answer.state, answer.finish_reason) == ("ab", "complete", "stop")
+
+
+async def test_an_end_tells_how_the_answer_came_about(store: Store) -> None:
+    finished, failed = await store.ask(), await store.ask()
+    live, _ = await store.log.open_turn(finished.id)
+    for event in (STARTED, SWITCHED, TextDelta(text="a")):
+        store.log.append(live, event)
+    end = TurnFinished(state="finished", finish_reason="length", timings={"total_ms": 5.0})
+    await store.log.end(live, end)
+    answer = await answer_of(store, finished)
+    assert (answer.engine, answer.model, answer.finish_reason, answer.timings, answer.error) == (
+        "f", "m", "length", {"total_ms": 5.0}, None,
+    )  # fmt: skip
+    live, _ = await store.log.open_turn(failed.id)
+    await store.log.end(live, FAILED)
+    answer = await answer_of(store, failed)
+    error = {"code": "engine_broke", "message": "no", "hint": "try again"}
+    assert (answer.state, answer.error, answer.finish_reason) == ("failed", error, None)
+    assert (await store.conversations.get(failed.conversation_id)).unread
 
 
 async def test_following_what_does_not_exist_is_said(store: Store) -> None:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from candide.domain.turns import TextDelta, TurnFinished
+from candide.domain.messages import Conversation
+from candide.domain.turns import TextDelta, Turn, TurnFailed, TurnFinished
 from candide.errors import BadRequest, Conflict, NotFound
+from candide.store.preferences import PreferenceStore
+from candide.store.turns import Lease
 
 if TYPE_CHECKING:
     from conftest import Store
@@ -183,3 +186,92 @@ async def test_stops_are_found_by_the_owner(store: Store, other: Store) -> None:
     assert await store.turns.find_stop_requests([turn.id, quiet.id]) == {turn.id}
     with pytest.raises(NotFound):
         await store.turns.request_stop("turn_0")
+
+
+async def end_turn(store: Store, turn: Turn, event: TurnFinished | TurnFailed, text: str = "") -> None:
+    live, _ = await store.log.open_turn(turn.id)
+    if text:
+        store.log.append(live, TextDelta(text=text))
+    await store.log.end(live, event)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        TurnFinished(state="stopped", finish_reason="stopped"),
+        TurnFinished(state="finished", finish_reason="length"),
+        TurnFailed(code="engine_broke", message="no"),
+    ],
+)
+async def test_what_broke_off_is_resumed_by_one_of_many(
+    store: Store, other: Store, end: TurnFinished | TurnFailed
+) -> None:
+    turn = await store.ask("why?")
+    assert await store.turns.claim(turn.id, "owner_a", 10, None)
+    await store.turns.request_stop(turn.id)
+    await end_turn(store, turn, end, "because of")
+    assert len(await store.conversations.search("because", 10)) == 1
+    done = await asyncio.gather(
+        *(s.turns.resume(turn.id, Lease(f"owner_{n}", 2e9)) for n, s in enumerate([store, other] * 4)),
+        return_exceptions=True,
+    )
+    [resumed] = [result for result in done if isinstance(result, Turn)]
+    assert sum(isinstance(result, Conflict) for result in done) == 7
+    assert (resumed.id, resumed.state, resumed.stop_requested, resumed.error, resumed.finished_at) == (
+        turn.id, "running", False, None, None,
+    )  # fmt: skip
+    assert await store.turns.get(turn.id) == resumed
+    answer = (await store.conversations.load(turn.conversation_id))[1][-1]
+    assert (answer.state, answer.text, answer.error, answer.finish_reason) == (
+        "streaming",
+        "because of",
+        None,
+        None,
+    )
+    # It is searched again when it is complete, and found once.
+    assert await store.conversations.search("because", 10) == []
+    await end_turn(store, turn, FINISHED, " that")
+    assert len(await store.conversations.search('"because of that"', 10)) == 1
+    with pytest.raises(Conflict):
+        await store.turns.resume(turn.id)
+
+
+async def test_a_resumed_turn_waits_for_the_answer_before_it(store: Store) -> None:
+    first = await store.ask()
+    second = await store.turns.accept(first.conversation_id, text="two")
+    await store.turns.request_stop(second.id)
+    await end_turn(store, second, TurnFinished(state="stopped", finish_reason="stopped"))
+    resumed = await store.turns.resume(second.id, Lease("owner_a", 2e9))
+    assert (resumed.state, resumed.owner) == ("queued", None)
+    assert not await store.turns.claim(second.id, "owner_a", 10, None)
+    await end_turn(store, first, FINISHED)
+    assert await store.turns.claim(second.id, "owner_a", 10, None)
+
+
+async def test_parameters_are_merged_the_nearer_before_the_farther(store: Store) -> None:
+    preferences = PreferenceStore(store.database)
+    await preferences.update({"params": {"temperature": 0.1, "top_p": 0.2, "seed": 1}, "model": "preferred"})
+    chat = await store.conversations.create(params={"top_p": 0.3, "seed": 2})
+    turn = await store.turns.accept(chat, text="x", params={"seed": 3, "temperature": None})
+    assert (turn.params, turn.model) == ({"top_p": 0.3, "seed": 3}, "preferred")
+    assert await store.turns.get(turn.id) == turn
+    hidden = Conversation(id="conv_h", title="", current_leaf_id=None, model=None, system_prompt=None, created_at=1, updated_at=1)  # fmt: skip
+    await store.conversations.add_all(hidden, [], hidden=True)
+    quiet = await store.turns.accept("conv_h", text="x", params={"seed": 3})
+    assert (quiet.params, quiet.model) == ({"seed": 3}, "")
+    await preferences.update({"instructions": "Be kind."})
+    for conversation_id, instructions in ((chat, ["Be kind."]), ("conv_h", [])):
+        conversation = await store.conversations.get(conversation_id)
+        assert await store.conversations.find_instructions(conversation) == instructions
+
+
+async def test_a_question_with_a_file_that_is_not_there_leaves_nothing(store: Store) -> None:
+    file = await store.files.add("n.txt", "text/plain", b"hello")
+    chat = await store.conversations.create()
+    with pytest.raises(NotFound) as missing:
+        await store.turns.accept(chat, text="x", attachments=[file.id, "file_0"])
+    assert missing.value.param == "attachments.1"
+    assert (await store.conversations.load(chat))[1] == []
+    await store.turns.accept(chat, text="x", attachments=[file.id, file.id])
+    question = (await store.conversations.load(chat))[1][0]
+    assert [part["file"]["id"] for part in question.parts] == [file.id] * 2
