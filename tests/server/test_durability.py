@@ -28,14 +28,15 @@ SCRIPT: dict[str, Any] = {"pace_ms": 4, "replies": [{"tokens": TOKENS}]}
 class Client(threading.Thread):
     """Follows a turn to its end, through as many connections as that takes."""
 
-    def __init__(self, server: ServerProcess, turn: str) -> None:
+    def __init__(self, server: ServerProcess, turn: str, ends: int = 1) -> None:
         super().__init__(daemon=True)
+        self._ends = ends
         self._url = f"{server.url}/api/turns/{turn}/events"
         self.seen: list[tuple[int, dict[str, Any]]] = []
         self.connections = 0
 
     def run(self) -> None:
-        while not (self.seen and self.seen[-1][1]["kind"] in ("TurnFinished", "TurnFailed")):
+        while self.ends < self._ends:
             last = self.seen[-1][0] if self.seen else 0
             request = urllib.request.Request(self._url, headers={"Last-Event-ID": str(last)})
             try:
@@ -52,6 +53,10 @@ class Client(threading.Thread):
             except Exception as error:  # http.client's own errors of a cut reply
                 assert "IncompleteRead" in type(error).__name__ or "Disconnected" in type(error).__name__  # noqa: PT017
             time.sleep(0.02)
+
+    @property
+    def ends(self) -> int:
+        return sum(event["kind"] in ("TurnFinished", "TurnFailed") for _, event in self.seen)
 
     @property
     def text(self) -> str:
@@ -97,6 +102,30 @@ def test_turns_are_finished_though_the_server_is_killed(
     server = candide_server("--engine-url", engine_process(**SCRIPT).url)
     clients = ask_through_kills(server, server, (0.05, 0.5))
     assert any(client.connections > 1 for client in clients)
+
+
+def test_a_continued_turn_is_finished_though_the_server_is_killed(
+    candide_server: Starter, engine_process: Starter
+) -> None:
+    server = candide_server("--engine-url", engine_process(**SCRIPT).url)
+    asked = [ask(server) for _ in range(2)]
+    for _, turn in asked:
+        first = Client(server, turn)
+        first.start()
+        while "w30 " not in first.text:
+            time.sleep(0.01)
+        server.call("POST", f"/api/turns/{turn}/stop", {})
+        first.join(20)
+        assert first.seen[-1][1]["state"] == "stopped"
+    clients = [Client(server, turn, ends=2) for _, turn in asked]
+    for client, (_, turn) in zip(clients, asked, strict=True):
+        assert server.call("POST", f"/api/turns/{turn}/continue", {})["state"] == "running"
+        client.start()
+    for _ in range(3):
+        time.sleep(random.uniform(0.05, 0.4))
+        server.kill()
+        server.start()
+    assert_whole(server, asked, clients)
 
 
 def test_turns_are_finished_though_the_engine_is_killed(

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -23,6 +25,7 @@ from candide.store import database as database_module
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
 from candide.store.migrations import HEAD
+from candide.store.preferences import Preferences, PreferenceStore
 from candide.store.schema import metadata
 
 if TYPE_CHECKING:
@@ -100,6 +103,43 @@ async def test_the_migrations_make_the_tables_that_the_schema_describes(store: S
 
     async with store.database.read() as connection:
         assert await connection.run_sync(compare) == []
+
+
+async def test_titles_and_failures_of_before_the_fourth_migration_are_known_after_it(
+    url: str, tmp_path: Path
+) -> None:
+    def migrate(connection: sa.Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(database_module.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+
+    old = Database(url, tmp_path)
+    async with old.write() as connection:
+        await connection.run_sync(migrate)
+    async with old.write() as connection:
+        for statement in (
+            "INSERT INTO conversations (id, title, created_at, updated_at) VALUES ('conv_1', 'Été à Paris', 1, 1)",
+            (
+                "INSERT INTO messages (id, conversation_id, role, text, parts, reasoning, state, turn_id, created_at)"
+                " VALUES ('msg_1', 'conv_1', 'assistant', '', '[]', '', 'failed', 'turn_1', 1)"
+            ),
+            (
+                "INSERT INTO turns (id, conversation_id, user_message_id, answer_message_id, state, model, params,"
+                " stop_requested, error, created_at) VALUES ('turn_1', 'conv_1', 'msg_0', 'msg_1', 'failed', '', '{}',"
+                ' FALSE, \'{"code":"c","message":"m","hint":null}\', 1)'
+            ),
+        ):
+            await connection.execute(sa.text(statement.replace(":", "\\:")))
+    await old.close()
+    database = await Database.open(url, tmp_path)
+    conversations = ConversationStore(database)
+    conversation, [message] = await conversations.load("conv_1")
+    assert (conversation.params, conversation.pinned, conversation.folder_id) == ({}, False, None)
+    assert (message.error, message.feedback) == ({"code": "c", "message": "m", "hint": None}, None)
+    assert [found.conversation_id for found in await conversations.search("ete paris", 10)] == ["conv_1"]
+    assert await PreferenceStore(database).get() == Preferences()
+    await database.close()
 
 
 async def test_two_processes_may_open_an_empty_database_at_once(url: str, tmp_path: Path) -> None:
