@@ -80,12 +80,15 @@ export const number = (value: number, options?: Intl.NumberFormatOptions) =>
 /** A size in decimal units, as the command line shows it. */
 export function bytes(size: number): string {
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
-  const power = size < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(size) / 3))
+  const digits = (power: number) => (power > 1 ? 1 : 0)
+  let power = 0
+  // What is rounded to a thousand of one unit is one of the next.
+  while (power < units.length - 1 && Number((size / 1000 ** power).toFixed(digits(power))) >= 1000) power++
   return number(size / 1000 ** power, {
     style: 'unit',
     unit: units[power]!,
     unitDisplay: power ? 'short' : 'long',
-    maximumFractionDigits: power > 1 ? 1 : 0,
+    maximumFractionDigits: digits(power),
   })
 }
 
@@ -101,7 +104,7 @@ export const monthName = (seconds: number) =>
 
 function readKept(): Language | null {
   const kept = localStorage.getItem(KEPT)
-  return kept && kept in LANGUAGES ? (kept as Language) : null
+  return kept && Object.hasOwn(LANGUAGES, kept) ? (kept as Language) : null
 }
 
 function browserLanguage(): Language {
