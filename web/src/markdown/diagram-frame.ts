@@ -63,9 +63,16 @@ async function draw(request: DrawRequest): Promise<void> {
   })
 }
 
+/** Takes out what loads or leads elsewhere. A link's place in the picture is kept. */
 function unwrap(node: Element): void {
-  if (node.localName === 'a') node.replaceWith(...node.childNodes)
-  else node.remove()
+  if (node.localName !== 'a') return node.remove()
+  const group = document.createElementNS('http://www.w3.org/2000/svg', 'g')
+  for (const name of ['transform', 'class', 'id']) {
+    const value = node.getAttribute(name)
+    if (value !== null) group.setAttribute(name, value)
+  }
+  group.append(...node.childNodes)
+  node.replaceWith(group)
 }
 
 window.addEventListener('message', (event: MessageEvent<unknown>) => {

@@ -189,7 +189,10 @@ export class MarkdownDocument {
       return this.grow()
     }
 
-    const completed = groups.at(-1)?.tokens[0]?.type === 'fence' ? tail : completeLines(tail)
+    const lastGroup = groups.at(-1)
+    let completed = tail
+    if (lastGroup?.tokens[0]?.type !== 'fence') completed = completeLines(tail)
+    else if (lastGroup.lines?.[0] === lines.length - 1) completed = tail.slice(0, lines.at(-1))
     const isAsParsed = completed === tail
     const tailContext = isAsParsed ? context : this.context(true, this.references, this.footnotes)
     if (!isAsParsed) tokens = parseBlocks(completed, tailContext)
@@ -198,7 +201,7 @@ export class MarkdownDocument {
         ? -1
         : tokens.findLastIndex(
             (token) =>
-              token.type === 'inline' ||
+              (token.type === 'inline' && token.content !== '') ||
               token.type === 'fence' ||
               token.type === 'code_block' ||
               token.type === 'hr',
