@@ -103,6 +103,17 @@ def test_an_interrupt_of_a_first_start_says_what_is_kept(
         assert part.stat().st_size > before + 1_000_000, "it went on where it stopped"
 
 
+def test_who_asks_a_server_that_fetches_its_model_is_told_to_wait(candide: Any, slow_url: str) -> None:
+    candide.serve("--model", slow_url)
+    process = candide.start("ask", "Hello")
+    line = process.stderr.readline().decode()
+    process.kill()
+    process.communicate()
+    assert re.fullmatch(
+        r"the model slow is being fetched, \d+ %; a question is answered once it is there\n", line
+    )
+
+
 def test_lines_in_a_log_say_share_and_speed(candide: Any, slow_url: str) -> None:
     process = candide.start("models", "pull", slow_url)
     line = process.stderr.readline().decode()

@@ -51,6 +51,37 @@ async def answers(address: Address, timeout_s: float = 2.0) -> bool:
         return False
 
 
+async def _tell_of_download(address: Address) -> None:
+    """Say why an answer will take its time, where the server is still fetching its model."""
+    from candide.cli.output import print_note
+
+    headers = {"Authorization": f"Bearer {address.api_key}"} if address.api_key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
+            session.get(f"{address.url}/api/status") as response,
+        ):
+            status = msgspec.json.decode(await response.read(), type=_Status)
+    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError):
+        return  # what is wrong with the server will be said where it is asked
+    download = status.download
+    if download is None or download.error:
+        return
+    share = f", {100 * download.received_bytes / download.total_bytes:.0f} %" if download.total_bytes else ""
+    print_note(f"the model {download.model} is being fetched{share}; a question is answered once it is there")
+
+
+class _Download(msgspec.Struct):
+    model: str
+    received_bytes: int
+    total_bytes: int | None
+    error: str | None
+
+
+class _Status(msgspec.Struct):
+    download: _Download | None
+
+
 class Connection:
     """The server in use; finds one again after it was lost."""
 
@@ -74,6 +105,8 @@ class Connection:
     async def open(self) -> None:
         if not self._alone and (running := await self._find_running()) is not None:
             self._address = running
+            if self._needs_model and running.embedded:
+                await _tell_of_download(running)
         else:
             await self._serve_here()
 
