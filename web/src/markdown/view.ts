@@ -167,7 +167,8 @@ export class MarkdownView {
     for (let index = 0; index < wantedCount; index++) {
       const block = blocks[start + index]
       if (block === undefined) break
-      if (index >= old.length && performance.now() > until) {
+      // One block at least, or a slow machine would never show any.
+      if (index > old.length && performance.now() > until) {
         isComplete = false
         break
       }
@@ -263,7 +264,8 @@ export class MarkdownView {
         index++
         continue
       }
-      if (performance.now() > until) return { block, node, code: null, parts, isComplete: false }
+      if (added > 0 && performance.now() > until) return { block, node, code: null, parts, isComplete: false }
+      added++
       // Items and rows are one element each, so that many can be sanitised at once.
       const count = block.slot === 'p' ? 1 : BATCH
       const batch = block.parts.slice(index, index + count)
