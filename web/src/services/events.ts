@@ -60,7 +60,7 @@ export interface SubscriptionOptions {
 
 /** A stream counts as dead after this long without a byte: the server says something every 15 s. */
 const SILENCE_MS = 40_000
-const LONGEST_WAIT_MS = 3_000
+const LONGEST_WAIT_MS = 1_500
 
 /** A stream that is opened again whenever it breaks, until it has ended or `close` is called. */
 export class Subscription {

@@ -24,6 +24,8 @@ class Connection {
   state = $state<'fine' | 'lost' | 'back'>('fine')
   needsKey = $state(false)
   isAwake = $state(true)
+  /** Whether changes are being heard: what is fetched now is kept up to date from now on. */
+  isOpen = false
   #line: Subscription | null = null
   #quiet: ReturnType<typeof setTimeout> | undefined
   #hiding: ReturnType<typeof setTimeout> | undefined
@@ -34,7 +36,7 @@ class Connection {
   begin(): void {
     whenKeyIsNeeded(() => (this.needsKey = true))
     this.#open()
-    addEventListener('online', () => this.hurry())
+    addEventListener('online', () => this.isAwake && this.#wakeUp())
     addEventListener('offline', () => this.broken())
     document.addEventListener('visibilitychange', () => {
       clearTimeout(this.#hiding)
@@ -74,8 +76,9 @@ class Connection {
 
   /** The server was heard. */
   alive(): void {
+    if (this.state === 'back') return
     clearTimeout(this.#quiet)
-    if (this.state !== 'lost') return
+    if (this.state === 'fine') return
     this.state = 'back'
     this.#quiet = setTimeout(() => (this.state = 'fine'), BACK_SHOWN_MS)
   }
@@ -91,11 +94,13 @@ class Connection {
     this.#line = new Subscription({
       path: '/api/changes',
       onOpen: () => {
+        this.isOpen = true
         this.alive()
         for (const call of this.#onFresh) call()
         this.hurry()
       },
       onBreak: (error) => {
+        this.isOpen = false
         if (error.status === 401) this.needsKey = true
         else this.broken()
       },
@@ -115,6 +120,7 @@ class Connection {
 
   #sleep(): void {
     this.isAwake = false
+    this.isOpen = false
     this.#line?.close()
     this.#line = null
   }
@@ -125,6 +131,7 @@ class Connection {
 
   #wakeUp(): void {
     this.isAwake = true
+    this.isOpen = false
     this.#line?.close()
     this.#open()
   }

@@ -61,8 +61,9 @@ export class OpenConversation implements Chat {
       }),
       outbox.onAccepted((outgoing, turn) => this.#accepted(outgoing, turn)),
     ]
-    // One that begins here is not at the server yet.
-    if (this.state === 'loading' || this.summary) void this.refresh()
+    // While changes are not heard yet, what is fetched could miss one: the line's opening fetches. One that begins here is
+    // not at the server yet.
+    if (connection.isOpen && (this.state === 'loading' || this.summary)) void this.refresh()
   }
 
   close(): void {

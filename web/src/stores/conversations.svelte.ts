@@ -152,22 +152,24 @@ export const conversations = new Conversations()
 export function groupByDate(conversations: Conversation[], now = new Date()): Group[] {
   const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() / 1000
   const day = 86_400
-  const groups = new Map<string, Conversation[]>()
+  const recent: [number, string][] = [
+    [midnight, t('date.today')],
+    [midnight - day, t('date.yesterday')],
+    [midnight - 7 * day, t('date.week')],
+    [midnight - 30 * day, t('date.month')],
+  ]
+  // By a number first: to write a date takes long, and there may be thousands.
+  const groups = new Map<number, Group>()
   for (const one of conversations) {
-    const at = one.updated_at
-    const name =
-      at >= midnight
-        ? t('date.today')
-        : at >= midnight - day
-          ? t('date.yesterday')
-          : at >= midnight - 7 * day
-            ? t('date.week')
-            : at >= midnight - 30 * day
-              ? t('date.month')
-              : monthName(at)
-    const group = groups.get(name)
-    if (group) group.push(one)
-    else groups.set(name, [one])
+    const period = recent.findIndex(([from]) => one.updated_at >= from)
+    const month = new Date(one.updated_at * 1000)
+    const key = period >= 0 ? period : 100 + month.getFullYear() * 12 + month.getMonth()
+    const group = groups.get(key)
+    if (group) group.conversations.push(one)
+    else {
+      const name = recent[period]?.[1] ?? monthName(one.updated_at)
+      groups.set(key, { name, conversations: [one] })
+    }
   }
-  return [...groups].map(([name, members]) => ({ name, conversations: members }))
+  return [...groups.values()]
 }

@@ -21,7 +21,7 @@ export interface Outgoing {
 
 /** Each question under a name of its own, so that two windows do not write over each other's. */
 const KEPT = 'candide.outbox.'
-const LONGEST_WAIT_MS = 4_000
+const LONGEST_WAIT_MS = 2_000
 
 class Outbox {
   waiting = $state.raw<Outgoing[]>([])
