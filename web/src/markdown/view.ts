@@ -249,6 +249,7 @@ export class MarkdownView {
     if (block.slot === null) return shown
     const slot = slotOf(node, block.slot)
     for (const gone of parts.splice(block.parts.length)) for (const child of gone.nodes) child.remove()
+    let added = 0
     for (let index = 0; index < block.parts.length;) {
       const html = block.parts[index] ?? ''
       const before = parts[index]
