@@ -24,9 +24,7 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 class Conversations(Protocol):
     async def get(self, conversation_id: str) -> Conversation: ...
 
-    async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
-
-    async def find_instructions(self, conversation: Conversation) -> list[str]: ...
+    async def load_for_turn(self, conversation_id: str) -> tuple[Conversation, list[Message], list[str]]: ...
 
     async def set_title_if_empty(self, conversation_id: str, title: str) -> None: ...
 
@@ -54,11 +52,10 @@ async def title_conversation(
     conversation = await conversations.get(turn.conversation_id)
     if conversation.title:
         return
-    _, tree = await conversations.load(turn.conversation_id)
+    _, tree, instructions = await conversations.load_for_turn(turn.conversation_id)
     branch = find_branch(tree, turn.answer_message_id)
     if len(branch) < 2:
         return
-    instructions = await conversations.find_instructions(conversation)
     # Only the first question and answer: they say what it is about, and the prompt stays short.
     needed = find_files(branch[:1])
     stored = await files.load(needed) if needed else {}

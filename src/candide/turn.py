@@ -33,10 +33,8 @@ MAX_COMPACTIONS = 16
 class Conversations(Protocol):
     """Where the branch comes from."""
 
-    async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]: ...
-
-    async def find_instructions(self, conversation: Conversation) -> list[str]:
-        """What the user wants of every answer: everywhere, in the folder, in the conversation."""
+    async def load_for_turn(self, conversation_id: str) -> tuple[Conversation, list[Message], list[str]]:
+        """The conversation, its tree, and what the user wants of every answer in it."""
         ...
 
 
@@ -71,11 +69,10 @@ async def run_turn(
     yield TurnStarted(model=model, engine=engine, continued=bool(earlier))
 
     # 2. Load the branch that the question ends.
-    conversation, messages = await conversations.load(turn.conversation_id)
+    conversation, messages, instructions = await conversations.load_for_turn(turn.conversation_id)
     branch = find_branch(messages, turn.user_message_id)
     if not branch:
         raise NotFound(f"the question '{turn.user_message_id}' was deleted")
-    instructions = await conversations.find_instructions(conversation)
     needed = find_files(branch)
     stored = await files.load(needed) if needed else {}
 

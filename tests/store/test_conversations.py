@@ -60,11 +60,11 @@ async def test_a_restored_folder_holds_what_it_held(store: Store) -> None:
         await store.conversations.update(stays, {"folder_id": folder.id})
     await store.conversations.update(moves, {"folder_id": elsewhere.id})
     await store.conversations.update(leaves, {"folder_id": None})
-    assert await store.conversations.find_instructions(await store.conversations.get(stays)) == []
+    assert (await store.conversations.load_for_turn(stays))[2] == []
     await store.folders.restore(folder.id)
     places = [(await store.conversations.get(chat)).folder_id for chat in (stays, moves, leaves)]
     assert places == [folder.id, elsewhere.id, None]
-    assert await store.conversations.find_instructions(await store.conversations.get(stays)) == ["Be brief."]
+    assert (await store.conversations.load_for_turn(stays))[2] == ["Be brief."]
     assert [(f.name, f.conversations) for f in await store.folders.list()] == [("F", 1), ("G", 1)]
 
 

@@ -261,8 +261,7 @@ async def test_parameters_are_merged_the_nearer_before_the_farther(store: Store)
     assert (quiet.params, quiet.model) == ({"seed": 3}, "")
     await preferences.update({"instructions": "Be kind."})
     for conversation_id, instructions in ((chat, ["Be kind."]), ("conv_h", [])):
-        conversation = await store.conversations.get(conversation_id)
-        assert await store.conversations.find_instructions(conversation) == instructions
+        assert (await store.conversations.load_for_turn(conversation_id))[2] == instructions
 
 
 async def test_a_question_with_a_file_that_is_not_there_leaves_nothing(store: Store) -> None:

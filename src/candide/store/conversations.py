@@ -20,8 +20,7 @@ from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
 from candide.store.folding import fold_words
-from candide.store.preferences import fetch_preferences
-from candide.store.schema import conversations, folders, messages, turns
+from candide.store.schema import conversations, folders, messages, preferences, turns
 from candide.store.words import Found, index_messages, search_messages, search_titles
 
 # Made once: putting a statement together costs more than running it.
@@ -39,8 +38,12 @@ _FIND_MESSAGES = (
 _FIND_MESSAGE = sa.select(*_MESSAGE_COLUMNS).where(
     messages.c.id == sa.bindparam("message"), messages.c.deleted_with.is_(None)
 )
-_FIND_FOLDER_INSTRUCTIONS = sa.select(folders.c.instructions).where(
-    folders.c.id == sa.bindparam("folder"), folders.c.deleted_at.is_(None)
+# Those of the user, and those of the folder.
+_FIND_INSTRUCTIONS = sa.select(
+    preferences.c.instructions,
+    sa.select(folders.c.instructions)
+    .where(folders.c.id == sa.bindparam("folder"), folders.c.deleted_at.is_(None))
+    .scalar_subquery(),
 )
 _ADD = conversations.insert()
 _ADD_MESSAGES = messages.insert()
@@ -83,7 +86,7 @@ class ConversationStore:
         try:
             async with self._database.write() as connection:
                 await _check_folder(connection, folder_id)
-                await connection.execute(_ADD, msgspec.structs.asdict(made))
+                await connection.execute(_ADD, _row(made))
         except IntegrityError:
             if id is None:
                 raise
@@ -213,19 +216,17 @@ class ConversationStore:
             rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
             return conversation, [_message(row) for row in rows.mappings()]
 
-    async def find_instructions(self, conversation: Conversation) -> list[str]:
-        """What the user wants of every answer: everywhere, in the folder, in the conversation."""
-        if conversation.hidden:
-            return []
-        folder: str | None = None
+    async def load_for_turn(self, conversation_id: str) -> tuple[Conversation, list[Message], list[str]]:
+        """The same as `load`, and what the user wants of every answer: everywhere, in the folder, here."""
         async with self._database.read() as connection:
-            everywhere = (await fetch_preferences(connection)).instructions
-            if conversation.folder_id is not None:
-                found = await connection.execute(
-                    _FIND_FOLDER_INSTRUCTIONS, {"folder": conversation.folder_id}
-                )
-                folder = found.scalar()
-        return [text for text in (everywhere, folder, conversation.instructions) if text]
+            conversation = await fetch_conversation(connection, conversation_id)
+            rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
+            tree = [_message(row) for row in rows.mappings()]
+            if conversation.hidden:
+                return conversation, tree, []
+            found = await connection.execute(_FIND_INSTRUCTIONS, {"folder": conversation.folder_id})
+            instructions = [*found.one(), conversation.instructions]
+            return conversation, tree, [text for text in instructions if text]
 
     async def add_all(
         self, conversation: Conversation, tree: Sequence[Message], *, hidden: bool = False
@@ -236,8 +237,7 @@ class ConversationStore:
         """
         try:
             async with self._database.write() as connection:
-                row = {**msgspec.structs.asdict(conversation), "hidden": hidden}
-                await connection.execute(_ADD, row)
+                await connection.execute(_ADD, {**_row(conversation), "hidden": hidden})
                 await insert_messages(connection, tree)
         except IntegrityError:
             raise Conflict(
@@ -297,6 +297,10 @@ async def _check_folder(connection: Connection, folder_id: str | None) -> None:
     query = sa.select(folders.c.id).where(folders.c.id == folder_id, folders.c.deleted_at.is_(None))
     if (await connection.execute(query)).first() is None:
         raise NotFound(f"there is no folder '{folder_id}'", param="folder_id")
+
+
+def _row(conversation: Conversation) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(conversation), "title_words": fold_words(conversation.title)}
 
 
 def _conversation(row: sa.RowMapping) -> Conversation:

@@ -75,10 +75,10 @@ messages = Table(
     Column("usage", JSON),
     Column("created_at", Float, nullable=False),
     Column("engine", Text),
-    Column("timings", JSON),
+    Column("timings", JSON(none_as_null=True)),
     Column("finish_reason", Text),
-    Column("error", JSON),
-    Column("feedback", JSON),
+    Column("error", JSON(none_as_null=True)),
+    Column("feedback", JSON(none_as_null=True)),
     # The message with whose deletion this one went; null of those that are there.
     Column("deleted_with", String(40)),
     # Of a message that was deleted: the leaf that was current before, if it went with it.
