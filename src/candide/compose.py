@@ -30,6 +30,7 @@ from candide.store.conversations import ConversationStore
 from candide.store.database import Database
 from candide.store.files import FileStore
 from candide.store.folders import FolderStore
+from candide.store.imports import ImportStore
 from candide.store.messages import MessageStore
 from candide.store.owners import Owner
 from candide.store.preferences import PreferenceStore
@@ -39,6 +40,8 @@ from candide.store.shares import ShareStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.title import title_conversation
+from candide.transfer.exporter import Exporter
+from candide.transfer.jobs import Imports
 from candide.turn import run_turn
 
 log = logging.getLogger(__name__)
@@ -132,6 +135,13 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         if answers:
             scheduler.start()
         stack.push_async_callback(scheduler.close)
+        imports = Imports(
+            ImportStore(database), changes, settings.imports_dir, settings.database, settings.backups_dir
+        )
+        stack.push_async_callback(imports.close)
+        if answers:
+            await imports.resume()
+        folders = FolderStore(database, changes)
         return Services(
             access=_choose_access(settings),
             home=str(settings.home),
@@ -141,7 +151,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             changes=changes,
             conversations=conversations,
             messages=MessageStore(database, changes),
-            folders=FolderStore(database, changes),
+            folders=folders,
             files=files,
             prompts=PromptStore(database, changes),
             preferences=PreferenceStore(database, changes),
@@ -150,6 +160,8 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             responses=ResponseStore(database),
             turn_log=turn_log,
             scheduler=scheduler,
+            imports=imports,
+            exporter=Exporter(conversations, folders, files),
             running=stack.pop_all(),
         )
 
@@ -227,6 +239,7 @@ def _choose_access(settings: Settings) -> Access:
         api_key=settings.api_key,
         allowed_hosts=frozenset(settings.allowed_hosts),
         max_body_bytes=settings.max_body_mb * 2**20,
+        max_import_bytes=settings.max_import_mb * 2**20,
     )
 
 

@@ -62,6 +62,7 @@ class Settings:
         choices=("auto", "yes", "no"),
     )
     max_body_mb: int = option(32, "Largest request body taken, in MiB.", minimum=1)
+    max_import_mb: int = option(16_384, "Largest file taken to be imported, in MiB.", minimum=1)
     log_level: str = option(
         "info",
         "debug, info, warning or error; logs go to stderr.",
@@ -146,6 +147,11 @@ class Settings:
     @property
     def backups_dir(self) -> Path:
         return self.home / "backups"
+
+    @property
+    def imports_dir(self) -> Path:
+        """Files that were uploaded to be imported, until they are."""
+        return self.home / "imports"
 
     @property
     def database_file(self) -> Path:

@@ -54,8 +54,12 @@ def read_exactly(stream: IO[bytes] | None, count: int) -> bytes:
 @dataclass
 class Done:
     code: int
-    out: str
+    out_bytes: bytes
     err: str
+
+    @property
+    def out(self) -> str:
+        return self.out_bytes.decode()
 
     def json(self) -> Any:
         return json.loads(self.out)
@@ -98,7 +102,7 @@ class Candide:
             timeout=PATIENCE_S,
             check=False,
         )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Done(done.returncode, done.stdout, done.stderr.decode())
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -303,18 +305,48 @@ def test_reading_the_history_leaves_an_unfinished_answer_to_a_server(candide: An
     assert text.split() == [f"w{n}" for n in range(1, 61)]
 
 
-def test_what_is_exported_is_imported_elsewhere_once(candide: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["json", "chatgpt"])
+def test_what_is_exported_is_imported_elsewhere_once(candide: Any, tmp_path: Path, form: str) -> None:
     for question in ("One", "Two"):
         candide.run("ask", question)
-    exported = candide.run("export", "--all")
-    assert [c["title"] for c in exported.json()["conversations"]] == ["Two", "One"]
+    exported = candide.run("export", "--all", "-f", form)
+    with zipfile.ZipFile(io.BytesIO(exported.out_bytes)) as archive:
+        before = json.loads(archive.read("conversations.json"))
     elsewhere = {"CANDIDE_HOME": str(tmp_path / "elsewhere")}
-    done = candide.run("import", "-", stdin=exported.out, **elsewhere)
-    assert "2 of 2 conversations imported" in done.err
-    done = candide.run("import", "-", stdin=exported.out, **elsewhere)
-    assert "0 of 2 conversations imported; 2 were here already" in done.err
-    back = candide.run("export", "--all", **elsewhere).json()
-    assert back["conversations"] == exported.json()["conversations"]
+    done = candide.run("import", "-", stdin=exported.out_bytes, **elsewhere)
+    assert (done.code, done.err) == (0, "standard input: 2 added\n")
+    path = tmp_path / "all.zip"
+    path.write_bytes(exported.out_bytes)
+    done = candide.run("import", str(path), str(path), "--json", **elsewhere)
+    assert [(one["added"], one["unchanged"], one["skipped"]) for one in done.json()] == [(0, 2, [])] * 2
+    folder = tmp_path / "unpacked"
+    assert candide.run("export", "--all", "-f", form, "-o", str(folder), **elsewhere).code == 0
+    back = json.loads((folder / "conversations.json").read_text())
+    if form == "json":
+        before, back = before["conversations"], back["conversations"]
+        assert [c["title"] for c in before] == ["Two", "One"]
+    assert back == before
+    assert [path.name for path in folder.iterdir()] == ["conversations.json"]
+
+
+def test_an_import_that_fails_says_why_and_ends_with_1(candide: Any, tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    done = candide.run("import", str(path))
+    assert done.code == 1
+    assert "not a ZIP file that can be read" in done.err
+    assert list((candide.home / "imports").iterdir()) == []
+
+
+def test_all_conversations_are_a_zip_or_a_folder(candide: Any, tmp_path: Path) -> None:
+    candide.run("ask", "markdown")
+    done = candide.run("export", "--all", "-o", str(tmp_path / "all.json"))
+    assert done.code == 2
+    assert "all.zip" in done.err
+    done = candide.run("export", "--all", "-f", "markdown", "-o", str(tmp_path / "pages"))
+    assert done.code == 0
+    [page] = (tmp_path / "pages").iterdir()
+    assert "A **bold** word." in page.read_text()
 
 
 def test_export_writes_a_file_or_nothing(candide: Any, tmp_path: Path) -> None:

@@ -100,6 +100,26 @@ class SearchHit(msgspec.Struct, kw_only=True):
     created_at: float = 0.0
 
 
+class SkippedView(msgspec.Struct):
+    title: str
+    reason: str
+
+
+class ImportView(msgspec.Struct, kw_only=True):
+    id: str
+    name: str
+    state: str
+    total_bytes: int = 0
+    read_bytes: int = 0
+    format: str | None = None
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: list[SkippedView] = []
+    skipped_count: int = 0
+    error: str | None = None
+
+
 class _Page(msgspec.Struct):
     data: list[ConversationView]
     next: str | None = None
@@ -226,13 +246,40 @@ class Client:
         return (await self._call("GET", "/api/search", _Hits, query={"q": query, "limit": str(limit)})).data
 
     async def export_conversation(self, conversation_id: str, form: str) -> bytes:
-        """One conversation as the server writes it; `form` is `json` or `markdown`."""
+        """One conversation as the server writes it; `form` is `json`, `markdown` or `chatgpt`."""
         return await self._fetch(
             "GET", f"/api/conversations/{conversation_id}/export", query={"format": form}
         )
 
-    async def import_document(self, document: bytes) -> dict[str, Any]:
-        return await self._call("POST", "/api/import", dict[str, Any], msgspec.Raw(document))
+    async def export_all(self, form: str) -> AsyncIterator[bytes]:
+        """The pieces of a ZIP with all conversations and their files."""
+        try:
+            async with self._session.get(
+                f"{self.url}/api/export", params={"format": form}, headers=self._headers()
+            ) as response:
+                if response.status >= 400:
+                    raise _error_from(response.status, await response.read(), response.headers)
+                async for piece in response.content.iter_any():
+                    yield piece
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise EngineUnavailable(f"{self.url} breaks off: {error}") from error
+
+    async def begin_import(self, name: str, pieces: AsyncIterator[bytes]) -> ImportView:
+        """Send a file to be imported. It is sent once: nobody knows how to read it again."""
+        headers = self._headers() | {"Content-Type": "application/octet-stream"}
+        try:
+            async with self._session.post(
+                f"{self.url}/api/imports", params={"name": name}, headers=headers, data=pieces
+            ) as response:
+                content = await response.read()
+                if response.status >= 400:
+                    raise _error_from(response.status, content, response.headers)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise EngineUnavailable(f"{self.url} breaks off: {error}") from error
+        return msgspec.json.decode(content, type=ImportView)
+
+    async def get_import(self, import_id: str) -> ImportView:
+        return await self._call("GET", f"/api/imports/{import_id}", ImportView)
 
     # Turns
 

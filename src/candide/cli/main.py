@@ -186,16 +186,23 @@ def export(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export every conversation.")] = False,
     form: Annotated[
-        Literal["json", "markdown"],
+        Literal["json", "markdown", "chatgpt"],
         typer.Option(
-            "--format", "-f", help="json holds everything and can be imported; markdown is to be read."
+            "--format",
+            "-f",
+            help="json and chatgpt, the format of ChatGPT's export, can be imported; markdown is to be read.",
         ),
     ] = "json",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write, with --all FILE.zip or a folder; standard output if none, or -.",
+        ),
     ] = None,
 ) -> None:
-    """Write conversations out in an open format."""
+    """Write conversations out in an open format; --all is a ZIP with their files."""
     from candide.cli.transfer import export_conversations
 
     run(export_conversations(invocation(ctx).settings(), conversation, everything, form, output))
@@ -204,12 +211,18 @@ def export(
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="A file that `candide export` wrote; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="ChatGPT's or Open WebUI's export, or Candide's own, ZIP or JSON; - is standard input."
+        ),
+    ],
+    as_json: JsonFlag = False,
 ) -> None:
-    """Read exported conversations; those already here stay."""
-    from candide.cli.transfer import import_conversations
+    """Take conversations over; what is here already stays, and gets what is new."""
+    from candide.cli.transfer import import_files
 
-    run(import_conversations(invocation(ctx).settings(), file))
+    raise typer.Exit(run(import_files(invocation(ctx).settings(), files, as_json=as_json)))
 
 
 @app.command()

@@ -82,7 +82,7 @@ class PullProgress:
     def _draw(self, description: str, progress: Progress) -> None:
         # Made on the first sign of life: a start that fetches nothing does not load the library.
         if self._bars is None:
-            self._bars = _make_bars()
+            self._bars = make_bars()
             self._bars.start()
         if self._task is None:
             self._task = self._bars.add_task(description, speed="")
@@ -99,7 +99,8 @@ class PullProgress:
         )
 
 
-def _make_bars() -> Bars:
+def make_bars() -> Bars:
+    """Bars on standard error, with a description, sizes, the field `speed`, and the time that is left."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

@@ -209,7 +209,7 @@ def _import_part(part: dict[str, Any], files: dict[str, WantedFile]) -> dict[str
     try:
         described = msgspec.convert(part.get("file"), File)
     except msgspec.ValidationError:
-        return part
+        return {name: value for name, value in part.items() if name != "file"}
     wanted = files.setdefault(
         described.id, WantedFile(key=described.id, name=described.name, media_type=described.media_type)
     )

@@ -56,7 +56,11 @@ def _build_content(message: Message, files: Mapping[str, StoredFile]) -> str | l
             url = f"data:{stored.file.media_type};base64,{encoded}"
             others.append({"type": "image_url", "image_url": {"url": url}})
         else:
-            said = stored.data.decode("utf-8", "replace").removeprefix("\ufeff")
+            try:
+                said = stored.data.decode("utf-8-sig")
+            except UnicodeDecodeError:  # of a conversation that was imported with files of every kind
+                texts.append(f"(The file '{stored.file.name}' is no text.)")
+                continue
             texts.append(f"--- {stored.file.name} ---\n{said}\n--- end of {stored.file.name} ---")
     text = "\n\n".join([*texts, message.text] if message.text else texts)
     if not others:

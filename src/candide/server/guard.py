@@ -41,7 +41,7 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._check(scope["path"], headers)
-            limit = self._access.max_body_bytes
+            limit = self._limit(scope)
             if int(headers.get("content-length") or 0) > limit:
                 raise _too_large(limit)
         except CandideError as error:
@@ -54,6 +54,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         await _call_limited(self._app, scope, receive, send, limit)
+
+    def _limit(self, scope: Scope) -> int:
+        is_import = scope["method"] == "POST" and scope["path"] == "/api/imports"
+        return self._access.max_import_bytes if is_import else self._access.max_body_bytes
 
     def _check(self, path: str, headers: Headers) -> None:
         if path in OPEN_PATHS:

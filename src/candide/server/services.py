@@ -20,6 +20,8 @@ from candide.store.responses import ResponseStore
 from candide.store.shares import ShareStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
+from candide.transfer.exporter import Exporter
+from candide.transfer.jobs import Imports
 
 
 @dataclass(kw_only=True)
@@ -31,6 +33,8 @@ class Access:
     allowed_hosts: frozenset[str] = frozenset()
     """Names beside localhost and IP addresses that a browser may use for this server."""
     max_body_bytes: int = 32 * 1024 * 1024
+    max_import_bytes: int = 16 * 1024 * 1024 * 1024
+    """Of a file that is imported: it goes to the disk as it comes."""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +57,8 @@ class Services:
     responses: ResponseStore
     turn_log: TurnLog
     scheduler: TurnScheduler
+    imports: Imports
+    exporter: Exporter
     running: AsyncExitStack
     """What runs by itself."""
 

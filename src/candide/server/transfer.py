@@ -1,27 +1,57 @@
-"""Conversations in and out as documents: export and import."""
+"""Conversations in and out: imports of whole files, exports of one conversation or of all."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
+from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.requests import ClientDisconnect
 
-from candide.conversation.export import read_json, write_json, write_markdown
-from candide.conversation.tree import find_branch
+from candide.errors import BadRequest
+from candide.server.api.fields import check_text
 from candide.server.services import Services
+from candide.store.imports import Import
+from candide.transfer.exporter import Form
+
+FileName = Annotated[str, AfterValidator(check_text), Query(min_length=1, max_length=255)]
+FormName = Annotated[Form, Query(alias="format")]
+
+_MEDIA_TYPES = {"json": "application/json", "chatgpt": "application/json", "markdown": "text/markdown"}
 
 
-class Imported(BaseModel):
-    imported: list[str]
-    """Ids of the conversations that were added."""
-    skipped: list[str]
-    """Ids of those that were there already."""
+class SkippedView(BaseModel):
+    title: str = Field(description="Of the conversation, or the name of the document.")
+    reason: str
+
+
+class ImportView(BaseModel):
+    id: str
+    name: str
+    state: Literal["running", "finished", "failed"]
+    received_bytes: int
+    total_bytes: int
+    read_bytes: int = Field(description="How far it has come, of `total_bytes`.")
+    format: Literal["chatgpt", "open-webui", "candide"] | None
+    added: int
+    updated: int = Field(description="Conversations that were here and have got new messages.")
+    unchanged: int
+    skipped: list[SkippedView] = Field(description="What was left out, and why; at most 200.")
+    skipped_count: int
+    error: str | None
+    created_at: float
+    finished_at: float | None
+
+
+class ImportPage(BaseModel):
+    data: list[ImportView]
 
 
 def build_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["transfer"])
-    conversations = services.conversations
+    exporter, imports = services.exporter, services.imports
 
     @router.get(
         "/conversations/{conversation_id}/export",
@@ -30,32 +60,55 @@ def build_router(services: Services) -> APIRouter:
         responses={200: {"content": {"application/json": {}, "text/markdown": {}}}},
     )
     async def export_conversation(  # pyright: ignore[reportUnusedFunction]
-        conversation_id: str, form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json"
+        conversation_id: str, form: FormName = "json"
     ) -> Response:
-        conversation, tree = await conversations.load(conversation_id)
-        if form == "json":
-            return Response(write_json([(conversation, tree)]), media_type="application/json")
-        branch = find_branch(tree, conversation.current_leaf_id)
-        return Response(write_markdown(conversation, branch), media_type="text/markdown")
+        data = await exporter.export_one(conversation_id, form)
+        return Response(data, media_type=_MEDIA_TYPES[form])
+
+    @router.get(
+        "/export",
+        summary="All conversations and their files, as a ZIP",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+    )
+    async def export_all(form: FormName = "json") -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+        return StreamingResponse(
+            exporter.export_all(form),
+            media_type="application/zip",
+            headers={"Content-Disposition": f'attachment; filename="candide-{form}.zip"'},
+        )
 
     @router.post(
-        "/import",
-        summary="Add the conversations of an export document that are not there yet",
+        "/imports",
+        status_code=202,
+        summary="Import a file: ChatGPT's export, Open WebUI's, or Candide's, as ZIP or JSON",
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"type": "object"}}},
+                "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
             }
         },
     )
-    async def import_document(request: Request) -> Imported:  # pyright: ignore[reportUnusedFunction]
-        done = Imported(imported=[], skipped=[])
-        for conversation, tree in read_json(await request.body()):
-            if await conversations.exists(conversation.id):
-                done.skipped.append(conversation.id)
-            else:
-                await conversations.add_all(conversation, tree)
-                done.imported.append(conversation.id)
-        return done
+    async def begin_import(name: FileName, request: Request) -> ImportView:  # pyright: ignore[reportUnusedFunction]
+        length = request.headers.get("content-length")
+        try:
+            made = await imports.receive(name, request.stream(), int(length) if length else None)
+        except ClientDisconnect:
+            raise BadRequest("the file breaks off", param="body") from None
+        return _view(made)
+
+    @router.get("/imports", summary="The imports, the latest first")
+    async def list_imports() -> ImportPage:  # pyright: ignore[reportUnusedFunction]
+        return ImportPage(data=[_view(one) for one in await imports.list()])
+
+    @router.get("/imports/{import_id}", summary="How far an import has come")
+    async def get_import(import_id: str) -> ImportView:  # pyright: ignore[reportUnusedFunction]
+        return _view(await imports.get(import_id))
 
     return router
+
+
+def _view(one: Import) -> ImportView:
+    values = msgspec.to_builtins(one)
+    values["received_bytes"] = one.total_bytes
+    return ImportView(**{name: values[name] for name in ImportView.model_fields})

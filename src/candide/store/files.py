@@ -31,18 +31,13 @@ class FileStore:
 
     async def add(self, name: str, media_type: str, data: bytes) -> File:
         """Keep a file; the same bytes under the same name are the file that is there already."""
-        file_id = await asyncio.to_thread(_make_id, name, data)
-        file = File(id=file_id, name=name, media_type=media_type, size=len(data))
-        row = {**msgspec.structs.asdict(file), "data": data, "created_at": time.time()}
+        stored = await asyncio.to_thread(describe_file, name, media_type, data)
         try:
             async with self._database.write() as connection:
-                if found := await _find(connection, [file_id]):
-                    return found[0]
-                await connection.execute(_ADD, row)
+                return await keep_file(connection, stored)
         except IntegrityError:
             # Someone else added it meanwhile.
-            return (await self.get(file_id)).file
-        return file
+            return (await self.get(stored.file.id)).file
 
     async def get(self, file_id: str) -> StoredFile:
         """A file with its bytes; raises NotFound."""
@@ -57,6 +52,20 @@ class FileStore:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         return {row.id: StoredFile(_file(row), row.data) for row in rows}
+
+
+def describe_file(name: str, media_type: str, data: bytes) -> StoredFile:
+    """A file under the id that it is kept by."""
+    return StoredFile(File(id=_make_id(name, data), name=name, media_type=media_type, size=len(data)), data)
+
+
+async def keep_file(connection: Connection, stored: StoredFile) -> File:
+    """Add a file unless it is there."""
+    if found := await _find(connection, [stored.file.id]):
+        return found[0]
+    row = {**msgspec.structs.asdict(stored.file), "data": stored.data, "created_at": time.time()}
+    await connection.execute(_ADD, row)
+    return stored.file
 
 
 async def describe_files(connection: Connection, file_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -179,4 +180,26 @@ preferences = Table(
     Column("instructions", Text, nullable=False, default=""),
     Column("params", JSON, nullable=False),
     Column("model", Text),
+)
+
+# What was uploaded to be imported, and how far that has come.
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("total_bytes", BigInteger, nullable=False),
+    Column("read_bytes", BigInteger, nullable=False, default=0),
+    Column("format", String(16)),
+    # How many elements of its documents are done with: what a restart steps over.
+    Column("elements", Integer, nullable=False, default=0),
+    Column("added", Integer, nullable=False, default=0),
+    Column("updated", Integer, nullable=False, default=0),
+    Column("unchanged", Integer, nullable=False, default=0),
+    Column("skipped", JSON, nullable=False, default=list),
+    Column("skipped_count", Integer, nullable=False, default=0),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
 )

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator
 
+from candide.domain.media import find_image_type, is_text
 from candide.domain.messages import StoredFile
 from candide.errors import BadRequest, TooLarge
 from candide.server.api.fields import check_text
@@ -17,12 +18,6 @@ from candide.server.services import Services
 
 MAX_FILE_BYTES = 20 * 2**20
 
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 _TEXT_TYPES = frozenset({
     "application/json", "application/xml", "application/yaml", "application/toml", "application/javascript",
     "application/sql", "application/x-sh",
@@ -83,20 +78,11 @@ def send_file(stored: StoredFile) -> Response:
 def recognize(name: str, content_type: str, data: bytes) -> str:
     """The media type by which a file is kept: an image's by its first bytes; raises BadRequest."""
     said = content_type.partition(";")[0].strip().lower()
-    for beginning, media_type in _IMAGES:
-        if data.startswith(beginning):
-            return media_type
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
+    if media_type := find_image_type(data):
+        return media_type
     if not data:
         raise BadRequest(f"the file '{name}' is empty", param="body")
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        text = False
-    else:
-        text = b"\0" not in data
-    if not text:
+    if not is_text(data):
         raise BadRequest(
             f"'{name}' is neither an image that can be read (PNG, JPEG, GIF, WebP) nor a text in UTF-8",
             param="body",

@@ -1,0 +1,1 @@
+"""Conversations in and out: files that were uploaded, and archives that are downloaded."""
