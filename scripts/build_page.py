@@ -92,6 +92,8 @@ def fetch_packages(*, tests: bool) -> None:
         return
     only = [] if tests else ["--omit=dev"]
     flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    # A registry that cannot be reached is waited for half a minute, not for more than one.
+    flags.append("--fetch-retry-maxtimeout=20000")
     if _run_node([str(_find_npm()), "ci", *only, *flags]) != 0:
         raise PageError(
             "the packages of the page could not be fetched with npm\n"

@@ -103,6 +103,16 @@ def test_an_interrupt_of_a_first_start_says_what_is_kept(
         assert part.stat().st_size > before + 1_000_000, "it went on where it stopped"
 
 
+def test_a_server_says_where_it_is_while_the_bar_moves(terminal: Any, slow_url: str) -> None:
+    opened = terminal("serve", "--port", "0", columns=140, CANDIDE_ENGINE_URLS="", CANDIDE_MODEL=slow_url)
+    opened.wait_for(r"Candide is at http://127\.0\.0\.1:\d+")
+    opened.wait_for(r"\d+\.\d/60\.0 MB +\d+\.\d MB/s")
+    opened.press("ctrl-c")
+    assert opened.wait() == 0
+    assert opened.text.splitlines()[-1] == KEPT
+    assert len(opened.text.splitlines()) == 3, "two lines of the server, and one of the end"
+
+
 def test_who_asks_a_server_that_fetches_its_model_is_told_to_wait(candide: Any, slow_url: str) -> None:
     candide.serve("--model", slow_url)
     process = candide.start("ask", "Hello")
