@@ -23,8 +23,6 @@ const FRAME_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; sandbox allow-scripts"
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.woff2': 'font/woff2' }
 
-const log = (text) => process.env.BENCH_DEBUG && console.error(text)
-
 async function main() {
   await build({
     configFile: false,
@@ -42,7 +40,6 @@ async function main() {
       },
     },
   })
-  log('built')
   const server = await serve()
   const browser = await openBrowser(`http://127.0.0.1:${server.address().port}/bench/markdown/index.html`)
   try {
@@ -57,7 +54,6 @@ async function main() {
       for (const line of browser.complaints) console.error(line)
       return
     }
-    if (process.env.BENCH_EVAL) return console.log(await browser.evaluate(process.env.BENCH_EVAL))
     const sizes = process.argv.slice(2).map(Number)
     if (sizes.length === 0) sizes.push(1_000, 10_000, 50_000)
     const rows = await browser.evaluate(`window.bench(${JSON.stringify(sizes)}, ${Math.max(...sizes)})`)
@@ -122,7 +118,6 @@ async function openBrowser(address) {
     })
     child.on('exit', () => reject(new Error(`Chromium did not start: ${text}`)))
   })
-  log(endpoint)
   const targets = await (await fetch(`http://${new URL(endpoint).host}/json/list`)).json()
   const socket = new WebSocket(targets.find((target) => target.type === 'page').webSocketDebuggerUrl)
   await new Promise((resolve) => socket.addEventListener('open', resolve))
@@ -150,9 +145,7 @@ async function openBrowser(address) {
   await send('Log.enable')
   await send('Runtime.enable')
   await send('Page.navigate', { url: address })
-  log('navigated')
   await isLoaded
-  log('loaded')
   return {
     complaints,
     async evaluate(expression) {
@@ -171,7 +164,8 @@ async function openBrowser(address) {
     },
     close() {
       socket.close()
-      child.kill()
+      // Chromium's other processes are in its group.
+      process.kill(-child.pid)
     },
   }
 }

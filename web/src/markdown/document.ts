@@ -341,7 +341,7 @@ function renderGroups(groups: Group[], context: Context): Block[] {
   })
 }
 
-const PIECE_LENGTH = 1_500
+const PIECE_LENGTH = 600
 
 function renderGroup(tokens: Token[], context: Context): HtmlBlock {
   const first = tokens[0]

@@ -103,7 +103,10 @@ export class MarkdownView {
   }
 
   retheme(): void {
-    for (const block of this.codeBlocks) block.retheme()
+    for (const block of this.codeBlocks) {
+      if (this.element.contains(block.element)) block.retheme()
+      else this.codeBlocks.delete(block)
+    }
   }
 
   destroy(): void {
