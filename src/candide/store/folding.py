@@ -21,8 +21,10 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.casefold()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
+    # A text has few different marks, and many characters.
+    for mark in filter(unicodedata.combining, set(decomposed)):
+        decomposed = decomposed.replace(mark, "")
+    return UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", decomposed))
 
 
 def fold_words(text: str) -> str:

@@ -25,6 +25,31 @@ from candide.store.schema import conversations, folders, imports, messages
 
 MAX_SKIPPED = 200
 
+# Made once: putting a statement together costs more than running it.
+_FIND = sa.select(
+    conversations.c.current_leaf_id, conversations.c.updated_at, conversations.c.deleted_at
+).where(conversations.c.id == sa.bindparam("conversation"))
+_FIND_MESSAGES = sa.select(messages.c.id, messages.c.deleted_with).where(
+    messages.c.conversation_id == sa.bindparam("conversation")
+)
+_FIND_FOLDER = (
+    sa.select(folders.c.id)
+    .where(folders.c.name == sa.bindparam("name"), folders.c.deleted_at.is_(None))
+    .order_by(folders.c.id)
+)
+_ADD = conversations.insert()
+_SAVED = [column.name for column in imports.columns if column.name not in ("id", "skipped")]
+_SAVE = (
+    imports.update()
+    .where(imports.c.id == sa.bindparam("import"))
+    .values({name: sa.bindparam(name) for name in _SAVED})
+)
+_SAVE_SKIPPED = (
+    imports.update()
+    .where(imports.c.id == sa.bindparam("import"))
+    .values({name: sa.bindparam(name) for name in (*_SAVED, "skipped")})
+)
+
 Outcome = Literal["added", "updated", "unchanged"]
 
 
@@ -114,9 +139,12 @@ class ImportStore:
 
     async def _save(self, connection: Connection, progress: Import) -> None:
         row = msgspec.to_builtins(progress)
+        row["import"] = row.pop("id")
+        statement = _SAVE_SKIPPED
         if len(progress.skipped) == self._listed.get(progress.id):
             del row["skipped"]
-        await connection.execute(imports.update().where(imports.c.id == progress.id).values(**row))
+            statement = _SAVE
+        await connection.execute(statement, row)
 
     async def keep(
         self,
@@ -161,10 +189,7 @@ async def _keep(
     folder: tuple[str, str | None] | None,
     identity: Callable[[str], str],
 ) -> Outcome:
-    query = sa.select(
-        conversations.c.current_leaf_id, conversations.c.updated_at, conversations.c.deleted_at
-    ).where(conversations.c.id == conversation.id)
-    there = (await connection.execute(query)).first()
+    there = (await connection.execute(_FIND, {"conversation": conversation.id})).first()
     if there is None:
         if folder is not None:
             conversation = msgspec.structs.replace(
@@ -172,12 +197,10 @@ async def _keep(
             )
         for stored in files:
             await keep_file(connection, stored)
-        await connection.execute(conversations.insert(), msgspec.structs.asdict(conversation))
+        await connection.execute(_ADD, msgspec.structs.asdict(conversation))
         await insert_messages(connection, tree)
         return "added"
-    rows = await connection.execute(
-        sa.select(messages.c.id, messages.c.deleted_with).where(messages.c.conversation_id == conversation.id)
-    )
+    rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation.id})
     gone: dict[str, str | None] = {row.id: row.deleted_with for row in rows}
     known = {identity(message_id): message_id for message_id in gone}
     kept_as = {message.id: known.get(identity(message.id), message.id) for message in tree}
@@ -229,8 +252,7 @@ def _move_leaf(
 
 
 async def _find_folder(connection: Connection, name: str, instructions: str | None) -> str:
-    query = sa.select(folders.c.id).where(folders.c.name == name, folders.c.deleted_at.is_(None))
-    found = (await connection.execute(query.order_by(folders.c.id))).first()
+    found = (await connection.execute(_FIND_FOLDER, {"name": name})).first()
     if found is not None:
         return found.id
     folder_id = new_id("folder")
