@@ -15,19 +15,35 @@ import contextlib
 import importlib.util
 import os
 import re
+import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Playwright,
+    Request,
+    expect,
+    sync_playwright,
+)
 
+from candide.domain.ids import new_id
+from candide.domain.messages import Conversation, Message
 from candide.engine.scripted import Script, ScriptedEngine
+from candide.store.conversations import insert_messages
+from candide.store.database import Database
+from candide.store.schema import conversations
 
 if TYPE_CHECKING:
     from conftest import ServerProcess
@@ -40,15 +56,27 @@ REPORT_VIOLATIONS = """addEventListener('securitypolicyviolation', (event) => co
 ))"""
 
 
-def find_browser() -> str | None:
-    """The browser that `make test` provides."""
-    spec = importlib.util.spec_from_file_location("provide_browser", ROOT / "scripts" / "provide_browser.py")
+def _load(path: Path) -> Any:
+    """A module that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    provide_browser = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(provide_browser)
-    found: str | None = provide_browser.find_browser()
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_browser() -> str | None:
+    """The browser that `make test` provides."""
+    found: str | None = _load(ROOT / "scripts" / "provide_browser.py").find_browser()
     return found
+
+
+@pytest.fixture(scope="package")
+def views() -> Any:
+    """The module `views.py` beside this one: a filled server, and the way to every view."""
+    return _load(Path(__file__).parent / "views.py")
 
 
 @pytest.fixture(scope="package")
@@ -80,6 +108,7 @@ class Site:
     url: str
     server: ServerProcess
     engine: ScriptedEngine
+    home: Path
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a JSON request; the reply's object."""
@@ -93,21 +122,72 @@ class Site:
         """Start it again, on its port and home."""
         self.server.start()
 
+    def add(self, title: str, *texts: str, **more: Any) -> Conversation:
+        """Put a conversation into the server's database: a question, its answer, a question...
+
+        `more` are members of a `Conversation`.
+        """
+        return self.add_all([self.draft(title, *texts, **more)])[0]
+
+    def draft(self, title: str, *texts: str, **more: Any) -> tuple[Conversation, list[Message]]:
+        """What `add_all` takes."""
+        now = time.time()
+        more = {"created_at": now, "updated_at": now, **more}
+        conversation = Conversation(
+            id=new_id("conv"), title=title, current_leaf_id=None, model=None, system_prompt=None, **more
+        )
+        branch: list[Message] = []
+        for n, text in enumerate(texts):
+            branch.append(
+                Message(
+                    id=new_id("msg"),
+                    conversation_id=conversation.id,
+                    parent_id=conversation.current_leaf_id,
+                    role="assistant" if n % 2 else "user",
+                    text=text,
+                    created_at=conversation.created_at + n,
+                )
+            )
+            conversation.current_leaf_id = branch[-1].id
+        return conversation, branch
+
+    def add_all(self, drafts: Sequence[tuple[Conversation, Sequence[Message]]]) -> list[Conversation]:
+        """Put conversations into the server's database in one go."""
+
+        async def insert() -> None:
+            database = await Database.open(f"sqlite:///{self.home / 'candide.db'}", self.home / "backups")
+            try:
+                async with database.write() as connection:
+                    rows = [msgspec.structs.asdict(conversation) for conversation, _ in drafts]
+                    await connection.execute(conversations.insert(), rows)
+                    await insert_messages(connection, [m for _, branch in drafts for m in branch])
+            finally:
+                await database.close()
+
+        # Playwright has a loop running in this thread.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, insert()).result(60)
+        return [conversation for conversation, _ in drafts]
+
 
 @pytest.fixture
-def site(candide_server: Callable[..., ServerProcess]) -> Iterator[Callable[..., Site]]:
-    """Start a server over a scripted engine: `site("--api-key", "k", replies=[...])`, the members of a `Script`."""
+def site(candide_server: Callable[..., ServerProcess], tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Start a server over a scripted engine: `site("--api-key", "k", replies=[...])`, the members of a `Script`.
+
+    What is written wholly in capitals is set in the server's environment: `CANDIDE_TITLES="true"`.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     engines: list[ScriptedEngine] = []
 
     def start(*flags: str, **script: Any) -> Site:
+        environ = {name: script.pop(name) for name in list(script) if name.isupper()}
         engine = ScriptedEngine(msgspec.convert(script, Script, from_attributes=True))
         asyncio.run_coroutine_threadsafe(engine.start(), loop).result(10)
         engines.append(engine)
-        server = candide_server("--engine-url", engine.url, *flags)
-        return Site(server.url, server, engine)
+        server = candide_server("--engine-url", engine.url, *flags, **environ)
+        return Site(server.url, server, engine, tmp_path / "home")
 
     yield start
     for engine in engines:
@@ -173,6 +253,57 @@ def _watch(page: Page, url: str, watched: Watched) -> None:
     page.on("console", on_console)
     page.on("pageerror", lambda error: watched.complaints.append(f"exception: {error}"))
     page.on("request", on_request)
+
+
+class Chat:
+    """A page as the person before it sees it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.composer = page.get_by_label("Your message", exact=True)
+        self.answers = page.get_by_role("article", name="Answer", exact=True)
+        self.questions = page.get_by_role("article", name="You", exact=True)
+        self.sidebar = page.get_by_role("navigation", name="Conversations")
+        self.banner = page.locator(".banner")
+        self.model = page.get_by_role("button", name="Choose a model")
+
+    def ask(self, text: str) -> None:
+        self.composer.fill(text)
+        self.composer.press("Enter")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def choose(self, menu: str | Locator, item: str) -> None:
+        """Open a menu, given by the name of its button, and choose from it."""
+        (self.button(menu) if isinstance(menu, str) else menu).click()
+        entries = self.page.get_by_role("menuitem").or_(self.page.get_by_role("menuitemradio"))
+        entries.filter(has_text=item).first.click()
+
+    def text(self, n: int = -1) -> Locator:
+        """What an answer says, without what stands around it."""
+        return self.answers.nth(n).locator(".markdown")
+
+    def done(self, n: int = -1) -> None:
+        """Wait for the end of an answer."""
+        expect(self.answers.nth(n)).to_have_attribute("aria-busy", "false", timeout=4 * PATIENCE_MS)
+
+    def row(self, title: str) -> Locator:
+        """A conversation in the sidebar."""
+        return self.sidebar.get_by_role("listitem").filter(
+            has=self.page.get_by_role("link", name=title, exact=True)
+        )
+
+    def of_row(self, title: str, item: str) -> None:
+        """Choose from the menu of a conversation in the sidebar."""
+        self.row(title).hover()
+        self.choose(f"Options for {title}", item)
+
+
+@pytest.fixture
+def chat(visit: Callable[..., Page]) -> Callable[..., Chat]:
+    """Visit a site, as `visit` does, to chat: `chat(here, "/c/...")`."""
+    return lambda *place, **options: Chat(visit(*place, **options))
 
 
 @pytest.fixture
