@@ -80,6 +80,8 @@ export class TemporaryConversation implements Chat {
     const began = performance.now()
     let firstToken = 0
     try {
+      // Asked at once, before the page knows the models: the server has no default where a model must be named.
+      if (!models.current) await models.refresh()
       const response = await send('POST', '/v1/chat/completions', {
         json: {
           ...params,
