@@ -16,11 +16,16 @@ export interface ServerEvent {
 /** Reads frames from text that comes in any pieces. */
 export class EventParser {
   #rest = ''
+  /** The last piece ended with CR, whose LF may come with the next. */
+  #isCut = false
 
   /** Take the next piece; gives the events that are whole by now. */
   push(piece: string): ServerEvent[] {
     const events: ServerEvent[] = []
-    this.#rest = (this.#rest + piece).replaceAll('\r\n', '\n')
+    if (!piece) return events
+    const isSplit = this.#isCut && piece.startsWith('\n')
+    this.#isCut = piece.endsWith('\r')
+    this.#rest += (isSplit ? piece.slice(1) : piece).replace(/\r\n?/g, '\n')
     for (;;) {
       const end = this.#rest.indexOf('\n\n')
       if (end < 0) return events
@@ -40,7 +45,7 @@ function readFrame(frame: string): ServerEvent | null {
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '')
     if (field === 'data') data.push(value)
     else if (field === 'id') event.id = value
-    else if (field === 'event') event.event = value
+    else if (field === 'event') event.event = value || 'message'
   }
   if (!data.length) return null
   event.data = data.join('\n')
@@ -51,8 +56,10 @@ export interface SubscriptionOptions {
   /** The path, and the headers of this attempt (Last-Event-ID). */
   path: string
   headers?: () => Record<string, string>
-  /** What came in one piece, so that a reader can work once for all of it. Returns true at the end of all. */
-  onEvents: (events: ServerEvent[]) => boolean
+  /** What came in one piece, so that a reader can work once for all of it. */
+  onEvents: (events: ServerEvent[]) => void
+  /** Asked when the server has closed the stream: whether that is the end of it. One without this has no end. */
+  isOver?: () => boolean
   onOpen?: () => void
   /** The stream broke off, or could not be had; it is tried again unless this was fatal. */
   onBreak?: (error: ApiError) => void
@@ -89,8 +96,8 @@ export class Subscription {
     let failures = 0
     while (!this.#closed.signal.aborted) {
       try {
-        const ended = await this.#read(() => (failures = 0))
-        if (ended) return
+        await this.#read(() => (failures = 0))
+        if (this.#closed.signal.aborted || this.#options.isOver?.()) return
         throw new ApiError('the stream broke off', 0, 'broken')
       } catch (error) {
         if (this.#closed.signal.aborted) return
@@ -111,7 +118,8 @@ export class Subscription {
     }
   }
 
-  async #read(onAlive: () => void): Promise<boolean> {
+  /** Read one stream until the server closes it. */
+  async #read(onAlive: () => void): Promise<void> {
     const attempt = (this.#attempt = new AbortController())
     let silence: ReturnType<typeof setTimeout> | undefined
     const heard = () => {
@@ -124,22 +132,22 @@ export class Subscription {
         headers: { Accept: 'text/event-stream', ...this.#options.headers?.() },
         signal: attempt.signal,
       })
-      onAlive()
       this.#options.onOpen?.()
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
       const parser = new EventParser()
       for (;;) {
         const { value, done } = await reader.read()
-        if (done) return false
+        if (done) return
         heard()
+        // Not before: a server that takes everyone in and throws them out at once is asked less and less often.
+        onAlive()
         const events = parser.push(value)
-        if (events.length && this.#options.onEvents(events)) {
-          attempt.abort()
-          return true
-        }
+        if (events.length) this.#options.onEvents(events)
       }
     } finally {
       clearTimeout(silence)
+      // A reader that failed leaves no stream open behind it.
+      attempt.abort()
     }
   }
 }

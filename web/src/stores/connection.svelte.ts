@@ -113,7 +113,6 @@ class Connection {
               : { kind: event as 'folders' }
           for (const call of this.#onChange) call(change as Change)
         }
-        return false
       },
     })
   }

@@ -44,6 +44,8 @@ export class OpenConversation implements Chat {
   #ends: (() => void)[] = []
   #refreshing: Promise<void> | null = null
   #isStale = false
+  /** How often something was done here: an answer of the server that was on its way meanwhile does not know of it. */
+  #deeds = 0
 
   constructor(id: string) {
     this.id = id
@@ -82,8 +84,13 @@ export class OpenConversation implements Chat {
   async #refresh(): Promise<void> {
     while (this.#isStale) {
       this.#isStale = false
+      const deeds = this.#deeds
       try {
         const { messages, ...summary } = await candide.getConversation(this.id)
+        if (deeds !== this.#deeds) {
+          this.#isStale = true
+          continue
+        }
         this.tree.replace(messages)
         if (
           this.tree.get(this.tree.leafId) === undefined ||
@@ -149,8 +156,13 @@ export class OpenConversation implements Chat {
     if (!turnId) return
     await attempt(async () => {
       await candide.continueTurn(turnId)
+      this.#deeds++
       answer.state = 'pending'
       answer.error = null
+      answer.finishReason = null
+      // The stream of the end before may not be closed yet.
+      this.#following.get(turnId)?.close()
+      this.#following.delete(turnId)
       this.#follow(answer)
     })
   }
@@ -165,6 +177,7 @@ export class OpenConversation implements Chat {
   }
 
   switchTo(node: MessageNode): void {
+    this.#deeds++
     this.tree.leafId = this.tree.findLeaf(node).id
     this.#followAll()
     const leaf = this.tree.leafId
@@ -236,6 +249,7 @@ export class OpenConversation implements Chat {
 
   /** Show a turn that was accepted, and follow it. */
   #take(turn: Turn): void {
+    this.#deeds++
     const answer =
       this.tree.get(turn.answer_message_id) ??
       new MessageNode(
@@ -266,10 +280,14 @@ export class OpenConversation implements Chat {
     this.#following.set(
       turnId,
       followTurn(turnId, answer, {
-        onEnd: () => this.#following.delete(turnId),
+        onEnd: () => {
+          this.#following.delete(turnId)
+          // The server's message was older than the end that had come.
+          if (answer.isWriting) void this.refresh()
+        },
         onBreak: (error) => {
           if (error.isPassing) connection.broken()
-          else this.#following.delete(turnId)
+          else if (error.status !== 401) this.#following.delete(turnId)
         },
         onAlive: () => connection.alive(),
       }),

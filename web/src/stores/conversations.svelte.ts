@@ -45,7 +45,7 @@ class Conversations {
     connection.onFresh(() => void this.refresh())
     connection.onChange((change) => {
       if (change.kind === 'conversation') this.#known.set(change.conversation.id, change.conversation)
-      else if (change.kind === 'folders') void this.#loadFolders()
+      else if (change.kind === 'folders') void attempt(() => this.#loadFolders())
     })
   }
 
@@ -91,17 +91,20 @@ class Conversations {
   }
 
   /** Change one here and at the server; taken back here when the server refuses. */
-  async change(conversation: Conversation, changes: Partial<Conversation>): Promise<void> {
+  async change(conversation: Conversation, changes: Partial<Conversation>): Promise<boolean> {
     this.#known.set(conversation.id, { ...conversation, ...changes })
     const done = await attempt(async () => {
       this.#known.set(conversation.id, await candide.changeConversation(conversation.id, changes))
     })
     if (!done) this.#known.set(conversation.id, conversation)
+    return done
   }
 
   async archive(conversation: Conversation): Promise<void> {
-    await this.change(conversation, { archived: true })
-    toasts.note(t('conversation.archived'), () => this.change(conversation, { archived: false }))
+    if (!(await this.change(conversation, { archived: true }))) return
+    toasts.note(t('conversation.archived'), async () => {
+      await this.change(conversation, { archived: false })
+    })
   }
 
   async remove(conversation: Conversation): Promise<void> {
@@ -150,13 +153,14 @@ export const conversations = new Conversations()
 
 /** Groups like ChatGPT's: today, yesterday, the last 7 and 30 days, then by month. */
 export function groupByDate(conversations: Conversation[], now = new Date()): Group[] {
-  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() / 1000
-  const day = 86_400
+  // Not in seconds: a day on which the clocks are changed has 23 or 25 hours.
+  const daysAgo = (days: number) =>
+    new Date(now.getFullYear(), now.getMonth(), now.getDate() - days).getTime() / 1000
   const recent: [number, string][] = [
-    [midnight, t('date.today')],
-    [midnight - day, t('date.yesterday')],
-    [midnight - 7 * day, t('date.week')],
-    [midnight - 30 * day, t('date.month')],
+    [daysAgo(0), t('date.today')],
+    [daysAgo(1), t('date.yesterday')],
+    [daysAgo(7), t('date.week')],
+    [daysAgo(30), t('date.month')],
   ]
   // By a number first: to write a date takes long, and there may be thousands.
   const groups = new Map<number, Group>()

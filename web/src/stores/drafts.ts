@@ -12,7 +12,7 @@ const KEPT = 'candide.draft.'
 export function readDraft(place: string): Draft {
   try {
     const kept = JSON.parse(localStorage.getItem(KEPT + place) ?? '') as Draft
-    return { text: String(kept.text), files: Array.isArray(kept.files) ? kept.files : [] }
+    return { text: String(kept.text ?? ''), files: Array.isArray(kept.files) ? kept.files : [] }
   } catch {
     return { text: '', files: [] }
   }

@@ -8,6 +8,7 @@ import { ApiError } from '../services/http.ts'
 import { newId } from '../services/ids.ts'
 import type { Conversation, FileView, Turn } from '../services/types.ts'
 import { connection } from './connection.svelte.ts'
+import { messageOf } from './toasts.svelte.ts'
 
 export interface Outgoing {
   key: string
@@ -73,9 +74,11 @@ class Outbox {
     void this.#deliver(outgoing.conversationId)
   }
 
+  /** Give a question up; those that wait behind it go on. */
   drop(outgoing: Outgoing): void {
     localStorage.removeItem(KEPT + outgoing.key)
     this.waiting = this.waiting.filter((other) => other.key !== outgoing.key)
+    void this.#deliver(outgoing.conversationId)
   }
 
   /** Send what a conversation has waiting, in its order: each question follows the one before it. */
@@ -105,9 +108,8 @@ class Outbox {
         return turn
       } catch (error) {
         if (!(error instanceof ApiError) || !(error.isPassing || error.status === 401)) {
-          const text =
-            error instanceof ApiError && error.hint ? `${error.message} (${error.hint})` : String(error)
-          this.refused = { ...this.refused, [outgoing.key]: text }
+          const hint = error instanceof ApiError && error.hint ? ` (${error.hint})` : ''
+          this.refused = { ...this.refused, [outgoing.key]: messageOf(error) + hint }
           return null
         }
         connection.broken()
@@ -134,7 +136,8 @@ function readKept(): Outgoing[] {
   for (const name of Object.keys(localStorage)) {
     if (!name.startsWith(KEPT)) continue
     try {
-      kept.push(JSON.parse(localStorage.getItem(name)!) as Outgoing)
+      const outgoing = JSON.parse(localStorage.getItem(name)!) as Outgoing
+      if (KEPT + outgoing.key === name) kept.push(outgoing)
     } catch {
       localStorage.removeItem(name)
     }

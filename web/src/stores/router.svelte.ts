@@ -38,14 +38,22 @@ class Router {
 
 export function readRoute({ pathname, search, hash }: Pick<Location, 'pathname' | 'search' | 'hash'>): Route {
   const [, page = '', id = ''] = pathname.split('/')
-  if (page === 'c' && id)
-    return { name: 'conversation', id: decodeURIComponent(id), messageId: hash.slice(1) || null }
-  if (page === 'share' && id) return { name: 'share', token: decodeURIComponent(id) }
+  if (page === 'c' && id) return { name: 'conversation', id: decode(id), messageId: hash.slice(1) || null }
+  if (page === 'share' && id) return { name: 'share', token: decode(id) }
   const query = new URLSearchParams(search)
   return {
     name: 'new',
-    folderId: page === 'folder' && id ? decodeURIComponent(id) : null,
+    folderId: page === 'folder' && id ? decode(id) : null,
     isTemporary: query.has('temporary'),
+  }
+}
+
+/** A part of an address as it was meant; one that is spelled wrong is what it says. */
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
   }
 }
 

@@ -27,8 +27,10 @@ export type ShortcutId = (typeof SHORTCUTS)[number]['id']
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform)
 
-/** The shortcut that a key press is, if any; a key without a modifier is none while text is typed. */
+/** The shortcut that a key press is, if any; a key that writes something is none while text is typed. */
 export function findShortcut(event: KeyboardEvent): ShortcutId | null {
+  // Escape then ends the composing of a Japanese or Chinese word.
+  if (event.isComposing) return null
   const mod = isMac ? event.metaKey : event.ctrlKey
   const typed = event.target as HTMLElement | null
   const isTyping = !!typed?.closest?.('input, textarea, select, [contenteditable="true"]')

@@ -28,6 +28,8 @@ export class MessageNode {
   notices = $state.raw<Notice[]>([])
   /** The last turn event that is in here; 0 when the text came from elsewhere. */
   seq = 0
+  /** What the turn events up to that one have written, and whether it was an end. */
+  written = { text: '', reasoning: '', ended: false }
 
   constructor(message: Message) {
     this.id = message.id
@@ -113,14 +115,13 @@ export class MessageTree {
 
   /** The leaf below a node that was last spoken on. */
   findLeaf(node: MessageNode): MessageNode {
-    let newest = node
-    const open = [node]
-    for (let next = open.pop(); next; next = open.pop()) {
-      const children = this.#children.get(next.id) ?? []
-      if (!children.length && (newest === node || next.createdAt >= newest.createdAt)) newest = next
-      open.push(...children)
+    let newest: MessageNode | undefined
+    for (const next of this.#below(node)) {
+      if (this.#children.get(next.id)?.length) continue
+      // Of those of one moment, as in an import, the last.
+      if (!newest || next.createdAt >= newest.createdAt) newest = next
     }
-    return newest
+    return newest ?? node
   }
 
   /** Take over the whole tree as the server has it; nodes that stay are the same objects. */
@@ -142,13 +143,15 @@ export class MessageTree {
 
   /** Take a node out with all that follows it. */
   remove(node: MessageNode): void {
-    const gone = new Set<string>()
-    const open = [node]
-    for (let next = open.pop(); next; next = open.pop()) {
-      gone.add(next.id)
-      open.push(...(this.#children.get(next.id) ?? []))
-    }
-    this.#nodes = new Map([...this.#nodes].filter(([id]) => !gone.has(id)))
+    const gone = this.#below(node)
+    this.#nodes = new Map([...this.#nodes].filter(([, other]) => !gone.has(other)))
+  }
+
+  /** A node and all that follow it, level by level; each once, even if an import made them follow each other. */
+  #below(node: MessageNode): Set<MessageNode> {
+    const found = new Set([node])
+    for (const next of found) for (const child of this.#children.get(next.id) ?? []) found.add(child)
+    return found
   }
 }
 

@@ -17,37 +17,38 @@ export function followTurn(
     headers: (): Record<string, string> => (answer.seq ? { 'Last-Event-ID': String(answer.seq) } : {}),
     onOpen: heard.onAlive,
     onBreak: heard.onBreak,
-    onEvents: (events) => {
-      const ended = applyEvents(answer, events)
-      if (ended) heard.onEnd()
-      return ended
+    onEvents: (events) => applyEvents(answer, events),
+    // Of several ends, as a turn has that was continued, only that is the last after which the server closes.
+    isOver: () => {
+      if (!answer.written.ended) return false
+      heard.onEnd()
+      return true
     },
   })
 }
 
 /**
  * Write events into an answer, in one change of each field however many there are. An event that is in it
- * already is passed over. Returns whether the last of them ended the turn.
+ * already is passed over.
  */
-export function applyEvents(answer: MessageNode, events: readonly ServerEvent[]): boolean {
-  // From the first event on, the log is the whole text, whatever was shown of the message before.
-  let text = answer.seq === 0 ? '' : answer.text
-  let reasoning = answer.seq === 0 ? '' : answer.reasoning
-  let notices = answer.seq === 0 ? [] : answer.notices
-  let ended = false
-  let taken = false
+export function applyEvents(answer: MessageNode, events: readonly ServerEvent[]): void {
+  // Not what is shown: that may be of the server's message, which can be ahead of the events that have come so far.
+  let { text, reasoning, ended } = answer.written
+  let notices = answer.notices
   for (const { id, data } of events) {
     const seq = Number(id)
     if (!id || seq <= answer.seq) continue
     const event = JSON.parse(data) as TurnEvent
     answer.seq = seq
-    taken = true
     ended = false
     switch (event.kind) {
       case 'TurnStarted':
         answer.model = event.model
         answer.engine = event.engine
         answer.error = null
+        answer.usage = null
+        answer.timings = null
+        answer.finishReason = null
         answer.state = 'streaming'
         break
       case 'TextDelta':
@@ -79,10 +80,9 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
         break
     }
   }
-  if (taken) {
-    answer.text = text
-    answer.reasoning = reasoning
-    answer.notices = notices
-  }
-  return ended
+  answer.written = { text, reasoning, ended }
+  // What is on the screen is never taken back.
+  if (text.length > answer.text.length) answer.text = text
+  if (reasoning.length > answer.reasoning.length) answer.reasoning = reasoning
+  answer.notices = notices
 }
