@@ -194,7 +194,8 @@ def test_voice_is_read_as_what_was_said() -> None:
              {"content_type": "real_time_user_audio_video_asset_pointer", "frames_asset_pointers": [], "audio_asset_pointer": {"asset_pointer": "sediment://file_v1"}}]  # fmt: skip
     tree = read_conversation(chain(node(content={"content_type": "multimodal_text", "parts": parts})))
     assert said(tree) == [("user", "hello there")]
-    assert list(tree.files) == ["file_v1"]
+    assert tree.files == {}
+    assert tree.notes == ["sound and video were left out; what was said is kept as text"]
 
 
 def test_sources_become_links() -> None:
