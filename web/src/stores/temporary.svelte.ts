@@ -70,18 +70,18 @@ export class TemporaryConversation implements Chat {
     )
     this.tree.add(answer)
     this.tree.leafId = answer.id
-    const { instructions, params } = preferences.current
     const said = this.tree.branch
       .filter((node) => node !== answer && node.text)
       .map((node) => ({ role: node.role, content: node.text }))
-    const messages = instructions ? [{ role: 'system', content: instructions }, ...said] : said
     const writing = new AbortController()
     this.#writing.set(answer.id, writing)
     const began = performance.now()
     let firstToken = 0
     try {
-      // Asked at once, before the page knows the models: the server has no default where a model must be named.
-      if (!models.current) await models.refresh()
+      // Asked at once, the page does not know yet what the server adds to a stored conversation's question by itself.
+      if (!models.current) await Promise.all([models.refresh(), preferences.refresh()])
+      const { instructions, params } = preferences.current
+      const messages = instructions ? [{ role: 'system', content: instructions }, ...said] : said
       const response = await send('POST', '/v1/chat/completions', {
         json: {
           ...params,
