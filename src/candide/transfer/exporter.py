@@ -112,7 +112,10 @@ class Exporter:
 def find_files(messages: Sequence[Message]) -> list[File]:
     """The files that messages hold."""
     return [
-        msgspec.convert(part["file"], File) for message in messages for part in message.parts if "file" in part
+        msgspec.convert(part["file"], File)
+        for message in messages
+        for part in message.parts
+        if "file" in part
     ]
 
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import msgspec
@@ -46,10 +46,11 @@ class Imports:
 
     async def resume(self) -> None:
         """Go on with the imports that an earlier process could not end."""
-        await asyncio.to_thread(self._sweep)
-        for unfinished in await self._store.unfinished():
-            if self._path(unfinished.id).exists():
-                self._begin(unfinished.id)
+        unfinished = [one.id for one in await self._store.unfinished()]
+        await asyncio.to_thread(self._sweep, unfinished)
+        for import_id in unfinished:
+            if self._path(import_id).exists():
+                self._begin(import_id)
 
     async def close(self) -> None:
         """Stop; what is not done goes on with the next start."""
@@ -174,14 +175,15 @@ class Imports:
         except msgspec.DecodeError:
             return None
 
-    def _sweep(self) -> None:
-        """Take away what uploads that were cut off by the end of a process have left."""
+    def _sweep(self, unfinished: Collection[str]) -> None:
+        """Take away what uploads that were cut off, and imports that ended with their process, have left."""
         if not self._folder.is_dir():
             return
-        for partial in self._folder.glob("*.part"):
+        for left in self._folder.glob("import_*"):
             with contextlib.suppress(OSError):
-                if time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S:
-                    partial.unlink()
+                old = time.time() - left.stat().st_mtime > ABANDONED_AFTER_S
+                if old and left.name.partition(".")[0] not in unfinished:
+                    left.unlink()
 
 
 def _cannot_keep(error: OSError) -> StoreError:
