@@ -21,4 +21,11 @@ if (router.route.name !== 'share') {
   connection.begin()
   outbox.begin()
 }
+// After an update of the server the parts that this page would load are gone: it is loaded anew, where the server is there
+// to give it. Drafts and questions on their way are kept.
+addEventListener('vite:preloadError', () => {
+  void fetch('/health')
+    .then((health) => health.ok && location.reload())
+    .catch(() => {})
+})
 mount(App, { target: document.getElementById('app')! })
