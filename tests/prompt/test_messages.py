@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candide.domain.messages import Message, Role
-from candide.prompt.messages import build_prompt, compact
+from candide.domain.messages import File, Message, Role, StoredFile
+from candide.prompt.messages import build_prompt, compact, find_files
 
 texts = st.text(min_size=1, max_size=12)
 
@@ -88,3 +88,39 @@ def test_compaction_keeps_the_end_and_the_last_question(branch: list[Message], t
 @given(branches())
 def test_no_compaction_leaves_the_branch_as_it_is(branch: list[Message]) -> None:
     assert compact(branch[:-1], 0) == branch[:-1]
+
+
+def stored(name: str, media_type: str, data: bytes) -> StoredFile:
+    return StoredFile(File(id=f"file_{name}", name=name, media_type=media_type, size=len(data)), data)
+
+
+def test_files_stand_where_their_question_stands() -> None:
+    note, image = stored("n.md", "text/markdown", "\ufeff# Où".encode()), stored("a.png", "image/png", b"png")
+    lost = stored("gone.txt", "text/plain", b"")
+    other = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lG"}}
+    branch = [
+        message(0, "user", "what?", [note.file.as_part(), image.file.as_part(), other]),
+        message(1, "assistant", "that"),
+        message(2, "user", "", [note.file.as_part(), lost.file.as_part()]),
+    ]
+    files = {s.file.id: s for s in (note, image)}
+    assert find_files(branch) == {*files, "file_gone.txt"}
+    text = "--- n.md ---\n# Où\n--- end of n.md ---"
+    assert build_prompt(branch, "", files) == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": f"{text}\n\nwhat?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+                other,
+            ],
+        },
+        {"role": "assistant", "content": "that"},
+        {"role": "user", "content": f"{text}\n\n(The file 'gone.txt' is no longer there.)"},
+    ]
+
+
+def test_an_image_needs_no_words() -> None:
+    image = stored("a.png", "image/png", b"png")
+    [sent] = build_prompt([message(0, "user", "", [image.file.as_part()])], "", {image.file.id: image})
+    assert [part["type"] for part in sent["content"]] == ["image_url"]
