@@ -129,6 +129,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All conversations and their files, as a ZIP */
+        get: operations["export_all_api_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/files": {
         parameters: {
             query?: never;
@@ -216,17 +233,35 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/import": {
+    "/api/imports": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** The imports, the latest first */
+        get: operations["list_imports_api_imports_get"];
         put?: never;
-        /** Add the conversations of an export document that are not there yet */
-        post: operations["import_document_api_import_post"];
+        /** Import a file: ChatGPT's export, Open WebUI's, or Candide's, as ZIP or JSON */
+        post: operations["begin_import_api_imports_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/imports/{import_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an import has come */
+        get: operations["get_import_api_imports__import_id__get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -869,12 +904,55 @@ export interface components {
             /** Url */
             url: string;
         };
-        /** Imported */
-        Imported: {
-            /** Imported */
-            imported: string[];
-            /** Skipped */
-            skipped: string[];
+        /** ImportPage */
+        ImportPage: {
+            /** Data */
+            data: components["schemas"]["ImportView"][];
+        };
+        /** ImportView */
+        ImportView: {
+            /** Added */
+            added: number;
+            /** Created At */
+            created_at: number;
+            /** Error */
+            error: string | null;
+            /** Finished At */
+            finished_at: number | null;
+            /** Format */
+            format: ("chatgpt" | "open-webui" | "candide") | null;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Read Bytes
+             * @description How far it has come, of `total_bytes`.
+             */
+            read_bytes: number;
+            /** Received Bytes */
+            received_bytes: number;
+            /**
+             * Skipped
+             * @description What was left out, and why; at most 200.
+             */
+            skipped: components["schemas"]["SkippedView"][];
+            /** Skipped Count */
+            skipped_count: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "finished" | "failed";
+            /** Total Bytes */
+            total_bytes: number;
+            /** Unchanged */
+            unchanged: number;
+            /**
+             * Updated
+             * @description Conversations that were here and have got new messages.
+             */
+            updated: number;
         };
         /** Key */
         Key: {
@@ -1162,6 +1240,16 @@ export interface components {
             title: string;
             /** Token */
             token: string;
+        };
+        /** SkippedView */
+        SkippedView: {
+            /** Reason */
+            reason: string;
+            /**
+             * Title
+             * @description Of the conversation, or the name of the document.
+             */
+            title: string;
         };
         /** StatusView */
         StatusView: {
@@ -1492,7 +1580,7 @@ export interface operations {
     export_conversation_api_conversations__conversation_id__export_get: {
         parameters: {
             query?: {
-                format?: "json" | "markdown";
+                format?: "json" | "markdown" | "chatgpt";
             };
             header?: never;
             path: {
@@ -1656,6 +1744,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TurnView"];
+                };
+            };
+        };
+    };
+    export_all_api_export_get: {
+        parameters: {
+            query?: {
+                format?: "json" | "markdown" | "chatgpt";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
                 };
             };
         };
@@ -1944,18 +2072,14 @@ export interface operations {
             };
         };
     };
-    import_document_api_import_post: {
+    list_imports_api_imports_get: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": Record<string, never>;
-            };
-        };
+        requestBody?: never;
         responses: {
             /** @description Client Error */
             "4XX": {
@@ -1981,7 +2105,91 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Imported"];
+                    "application/json": components["schemas"]["ImportPage"];
+                };
+            };
+        };
+    };
+    begin_import_api_imports_post: {
+        parameters: {
+            query: {
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": string;
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+        };
+    };
+    get_import_api_imports__import_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
                 };
             };
         };
