@@ -15,8 +15,8 @@ export async function writePage(title: string, branch: readonly MessageNode[]): 
     const body =
       node.role === 'user'
         ? `<p class="said">${escapeHtml(node.text)}</p>`
-        : renderStatic(node.text, { idPrefix: node.id })
-    const pictures = await Promise.all(node.parts.map(readPicture))
+        : await keepPictures(renderStatic(node.text, { idPrefix: node.id }))
+    const pictures = await Promise.all(node.parts.map((part) => readPicture(part)))
     parts.push(
       `<article class="${node.role}"><h2>${escapeHtml(speaker)}</h2>${pictures.join('')}<div dir="auto">${body}</div></article>`,
     )
@@ -43,13 +43,30 @@ ${parts.join('\n')}
 `
 }
 
-async function readPicture(part: MessageNode['parts'][number]): Promise<string> {
+/** HTML with the pictures inside that it has from here. */
+async function keepPictures(html: string): Promise<string> {
+  // A document of its own: in the page, pictures would be fetched as soon as they are parsed.
+  const { body } = new DOMParser().parseFromString(html, 'text/html')
+  for (const picture of body.querySelectorAll('img[src^="/api/"]')) {
+    const url = picture.getAttribute('src') ?? ''
+    const name = picture.getAttribute('alt') ?? ''
+    picture.outerHTML = await readPicture({ type: 'image_url', image_url: { url } }, name)
+  }
+  return body.innerHTML
+}
+
+async function readPicture(
+  part: MessageNode['parts'][number],
+  called = part.file?.name ?? '',
+): Promise<string> {
   const url = part.image_url?.url
-  const name = escapeHtml(part.file?.name ?? '')
+  const name = escapeHtml(called)
   if (!url) return name && `<p class="file">${name}</p>`
   try {
     if (!url.startsWith('/api/')) throw new Error('not here')
-    const blob = await (await fetch(url)).blob()
+    const response = await fetch(url)
+    if (!response.ok) throw new Error('not there')
+    const blob = await response.blob()
     const data = await new Promise<string>((resolve, reject) => {
       const reader = new FileReader()
       reader.onload = () => resolve(reader.result as string)
