@@ -289,10 +289,9 @@ class Chat:
         expect(self.answers.nth(n)).to_have_attribute("aria-busy", "false", timeout=4 * PATIENCE_MS)
 
     def row(self, title: str) -> Locator:
-        """A conversation in the sidebar."""
-        return self.sidebar.get_by_role("listitem").filter(
-            has=self.page.get_by_role("link", name=title, exact=True)
-        )
+        """A conversation in the sidebar, whatever marks it has."""
+        name = re.compile(rf"^{re.escape(title)}( New answer| An answer is being written)?$")
+        return self.sidebar.get_by_role("listitem").filter(has=self.page.get_by_role("link", name=name))
 
     def of_row(self, title: str, item: str) -> None:
         """Choose from the menu of a conversation in the sidebar."""
