@@ -21,7 +21,7 @@ from candide.store.changes import Changes
 from candide.store.database import Connection, Database
 from candide.store.folding import fold_words
 from candide.store.schema import conversations, folders, messages, preferences, turns
-from candide.store.words import Found, index_messages, search_messages, search_titles
+from candide.store.words import Found, add_words, index_messages, search_messages, search_titles
 
 # Made once: putting a statement together costs more than running it.
 _COLUMNS = [conversations.c[name] for name in Conversation.__struct_fields__]
@@ -279,12 +279,24 @@ async def fetch_message(connection: Connection, message_id: str) -> Message:
     return _message(row)
 
 
-async def insert_messages(connection: Connection, added: Sequence[Message]) -> None:
-    """Add messages; their words can be searched at once, an answer's once it is complete."""
+async def insert_messages(
+    connection: Connection, added: Sequence[Message], words: Sequence[dict[str, str]] | None = None
+) -> None:
+    """Add messages; their words can be searched at once, an answer's once it is complete.
+
+    The `words` are those of `spoken_texts`, folded, where that was done before.
+    """
     if added:
         await connection.execute(_ADD_MESSAGES, [msgspec.structs.asdict(message) for message in added])
-        spoken = [(m.id, m.text) for m in added if m.text and m.role in ("user", "assistant")]
-        await index_messages(connection, spoken)
+        if words is None:
+            await index_messages(connection, spoken_texts(added))
+        else:
+            await add_words(connection, words)
+
+
+def spoken_texts(added: Sequence[Message]) -> list[tuple[str, str]]:
+    """The ids and texts of those messages that can be searched."""
+    return [(m.id, m.text) for m in added if m.text and m.role in ("user", "assistant")]
 
 
 def _no_conversation(conversation_id: str) -> NotFound:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -18,10 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message, StoredFile
 from candide.errors import NotFound
-from candide.store.conversations import insert_messages
+from candide.store.conversations import insert_messages, spoken_texts
 from candide.store.database import Connection, Database
 from candide.store.files import keep_file
 from candide.store.schema import conversations, folders, imports, messages
+from candide.store.words import fold_messages
 
 MAX_SKIPPED = 200
 
@@ -162,9 +163,11 @@ class ImportStore:
         instructions; one of that name is used. Raises DeletedError when the conversation is deleted here,
         TakenError when one of the messages belongs to another; then nothing is kept.
         """
+        # Before the transaction: while that lasts, nobody else writes.
+        words = fold_messages(spoken_texts(tree), sqlite=self._database.is_sqlite)
         try:
             async with self._database.write(durable=False) as connection:
-                outcome = await _keep(connection, conversation, tree, files, folder, identity)
+                outcome = await _keep(connection, conversation, tree, words, files, folder, identity)
                 setattr(progress, outcome, getattr(progress, outcome) + 1)
                 try:
                     await self._save(connection, progress)
@@ -178,13 +181,16 @@ class ImportStore:
 
 
 def _import(row: sa.RowMapping) -> Import:
-    return Import(**{**row, "skipped": [Skipped(**entry) for entry in row["skipped"]]})
+    values: dict[str, Any] = dict(row)
+    values["skipped"] = [Skipped(**entry) for entry in row["skipped"]]
+    return Import(**values)
 
 
 async def _keep(
     connection: Connection,
     conversation: Conversation,
     tree: Sequence[Message],
+    words: Sequence[dict[str, str]],
     files: Sequence[StoredFile],
     folder: tuple[str, str | None] | None,
     identity: Callable[[str], str],
@@ -198,7 +204,7 @@ async def _keep(
         for stored in files:
             await keep_file(connection, stored)
         await connection.execute(_ADD, msgspec.structs.asdict(conversation))
-        await insert_messages(connection, tree)
+        await insert_messages(connection, tree, words)
         return "added"
     rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation.id})
     gone: dict[str, str | None] = {row.id: row.deleted_with for row in rows}
@@ -217,7 +223,8 @@ async def _keep(
     for stored in files:
         if stored.file.id in needed:
             await keep_file(connection, stored)
-    await insert_messages(connection, new)
+    added = {message.id for message in new}
+    await insert_messages(connection, new, [row for row in words if row["id"] in added])
     for message in new:  # below one that was deleted: it comes back with that
         gone[message.id] = gone[message.parent_id] if message.parent_id else None
         if gone[message.id] is not None:

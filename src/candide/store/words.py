@@ -77,10 +77,18 @@ _FIND_VECTORS = sa.text(
 
 async def index_messages(connection: Connection, texts: Sequence[tuple[str, str]]) -> None:
     """Index messages by id and text, each once: one whose text has grown is forgotten before."""
-    if texts and connection.dialect.name == "sqlite":
-        await connection.execute(_ADD_WORDS, [{"id": i, "folded": fold(text)} for i, text in texts])
-    elif texts:
-        await connection.execute(_ADD_VECTORS, [{"id": i, "folded": _tsvector(text)} for i, text in texts])
+    await add_words(connection, fold_messages(texts, sqlite=connection.dialect.name == "sqlite"))
+
+
+def fold_messages(texts: Sequence[tuple[str, str]], *, sqlite: bool) -> list[dict[str, str]]:
+    """What the index takes of messages: who has much to add does this before a transaction."""
+    return [{"id": i, "folded": fold(text) if sqlite else _tsvector(text)} for i, text in texts]
+
+
+async def add_words(connection: Connection, folded: Sequence[dict[str, str]]) -> None:
+    if folded:
+        statement = _ADD_WORDS if connection.dialect.name == "sqlite" else _ADD_VECTORS
+        await connection.execute(statement, folded)
 
 
 async def forget_message(connection: Connection, message_id: str, text: str) -> None:

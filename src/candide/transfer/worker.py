@@ -1,6 +1,6 @@
 """The process in which an import runs: `python -m candide.transfer.worker`.
 
-It reads one line of JSON on its standard input, the fields of `WorkerConfig`, and imports, at the lowest
+It reads one line of JSON on its standard input, the fields of `WorkerConfig`, and imports, at a low
 priority, so that answers that are being written do not wait for it. Its standard output is one line of
 JSON at the end: the ids of the latest conversations that are new or changed, or `{"error": "..."}`.
 
@@ -24,6 +24,10 @@ from candide.errors import CandideError
 from candide.store.database import Database
 from candide.store.imports import ImportStore
 from candide.transfer.importer import Importer
+
+
+NICENESS = 10
+"""Below answers, but not so far that it would hold the database for long when everything computes."""
 
 
 class WorkerConfig(msgspec.Struct, kw_only=True):
@@ -66,7 +70,7 @@ async def run(config: WorkerConfig) -> Outcome:
 def main() -> None:
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerConfig)
     with contextlib.suppress(OSError):
-        os.nice(19)
+        os.nice(NICENESS)
 
     def watch_parent() -> None:
         # Not by Python's own reader: its lock would outlive the interpreter.
