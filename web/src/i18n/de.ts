@@ -14,7 +14,6 @@ export const de: Messages = {
   'answer.switched': '{from} ist ausgefallen; {to} schreibt die Antwort weiter.',
   'answer.thinking': 'Denkt nach …',
   'answer.thought': 'Gedankengang',
-  'answer.tool': 'Hat {name} verwendet',
   'answer.writing': 'Die Antwort wird geschrieben',
   'archive.archived': 'Archiviert',
   'archive.deleted': 'Gelöscht',

@@ -12,7 +12,6 @@ export const en = {
   'answer.switched': '{from} failed; the answer goes on with {to}.',
   'answer.thinking': 'Thinking…',
   'answer.thought': 'Thoughts',
-  'answer.tool': 'Used {name}',
   'answer.writing': 'The answer is being written',
   'archive.archived': 'Archived',
   'archive.deleted': 'Deleted',

@@ -14,7 +14,6 @@ export const es: Messages = {
   'answer.switched': '{from} ha fallado; la respuesta sigue con {to}.',
   'answer.thinking': 'Pensando…',
   'answer.thought': 'Razonamiento',
-  'answer.tool': 'Ha usado {name}',
   'answer.writing': 'Escribiendo la respuesta',
   'archive.archived': 'Archivadas',
   'archive.deleted': 'Eliminadas',

@@ -14,7 +14,6 @@ export const fr: Messages = {
   'answer.switched': '{from} a échoué ; la réponse continue avec {to}.',
   'answer.thinking': 'Réflexion…',
   'answer.thought': 'Réflexions',
-  'answer.tool': 'A utilisé {name}',
   'answer.writing': 'La réponse s’écrit',
   'archive.archived': 'Archivées',
   'archive.deleted': 'Supprimées',
