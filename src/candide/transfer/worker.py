@@ -25,7 +25,6 @@ from candide.store.database import Database
 from candide.store.imports import ImportStore
 from candide.transfer.importer import Importer
 
-
 NICENESS = 10
 """Below answers, but not so far that it would hold the database for long when everything computes."""
 
