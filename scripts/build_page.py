@@ -17,6 +17,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -77,13 +78,23 @@ def build_page(*, tests: bool = False) -> None:
         raise PageError("there is neither the page nor its sources, web/\nhint: fetch Candide again")
     built_from = fingerprint()
     fetch_packages(tests=False)
-    STAMP.unlink(missing_ok=True)
-    for command in (["node_modules/vite/bin/vite.js", "build"], ["precompress.js"]):
-        if _run_node(command) != 0:
+    new, old = WEB / "node_modules" / ".page", WEB / "node_modules" / ".page-before"
+    shutil.rmtree(old, ignore_errors=True)
+    steps = (
+        ["node_modules/vite/bin/vite.js", "build", "--outDir", str(new), "--emptyOutDir"],
+        ["precompress.js", str(new)],
+    )
+    for step in steps:
+        if _run_node(step) != 0:
             raise PageError(
                 "the page could not be built\nhint: see above; if nothing helps, remove web/node_modules"
             )
-    STAMP.write_text(built_from)
+    (new / STAMP.name).write_text(built_from)
+    # Exchanged when it is whole: a server that runs has one page or the other.
+    if PAGE.exists():
+        PAGE.rename(old)
+    new.rename(PAGE)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def fetch_packages(*, tests: bool) -> None:

@@ -1,8 +1,11 @@
 // Leaves every file of the built page compressed beside it, as browsers take it; the server chooses.
+// The page lies in the folder that is named, by default where the server looks for it.
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 
-const FOLDER = new URL('../src/candide/web/', import.meta.url)
+const FOLDER = pathToFileURL(resolve(process.argv[2] ?? '../src/candide/web') + '/')
 const COMPRESSIBLE = /\.(css|html|js|json|svg|txt|wasm|webmanifest)$/
 const SMALLEST = 1024
 

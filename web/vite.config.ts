@@ -13,6 +13,7 @@ export default defineConfig(({ mode }) => ({
     modulePreload: { polyfill: false },
     rolldownOptions: { input: { index: 'index.html', diagram: 'diagram.html' } },
     chunkSizeWarningLimit: 1000,
+    reportCompressedSize: false,
   },
   server: { proxy: { '/api': 'http://127.0.0.1:8000', '/v1': 'http://127.0.0.1:8000' } },
   resolve: mode === 'test' ? { conditions: ['browser'] } : {},

@@ -223,7 +223,7 @@ def test_a_server_ends_at_once_during_a_download_and_keeps_what_has_come(
         status = server.call("GET", "/api/status")
     began = time.monotonic()
     assert server.kill(15) == 0
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     assert "what was fetched is kept" in server.log.read_text()
     part = next(server.log.parent.glob("home/models/.partial/*.part"))
     assert part.stat().st_size > 10_000_000

@@ -22,7 +22,7 @@ from candide.models.progress import Progress, PullCancelled
 from candide.models.sources import default_name, parse_target
 from candide.models.weights import Weights, WeightsFolder
 
-CLOSE_PATIENCE_S = 5.0
+CLOSE_PATIENCE_S = 4.0
 
 log = logging.getLogger(__name__)
 
