@@ -53,6 +53,7 @@ PATIENCE_MS = 15_000
 
 REPORT_VIOLATIONS = """addEventListener('securitypolicyviolation', (event) => console.error(
   `policy broken: ${event.effectiveDirective} by ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`
+  + ` in ${location.pathname}`
 ))"""
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from conftest import Chat, Site
+    from conftest import Chat, Site, Watched
 
 Sites = Callable[..., "Site"]
 Chats = Callable[..., "Chat"]
@@ -28,6 +28,16 @@ GIVE_FILES = """(element, {kind, files, text}) => {
   const options = {bubbles: true, cancelable: true}
   element.dispatchEvent(kind === 'paste' ? new ClipboardEvent('paste', {...options, clipboardData: carried})
     : new DragEvent('drop', {...options, dataTransfer: carried}))
+}"""
+
+
+WATCH_WORDS = """(whole) => {
+  window.wrong = []
+  const watch = () => {
+    const shown = document.querySelector('.markdown')?.textContent.trim().replace(/\\s+/g, ' ') ?? ''
+    if (!whole.startsWith(shown)) window.wrong.push(shown)
+  }
+  new MutationObserver(watch).observe(document.body, {subtree: true, childList: true, characterData: true})
 }"""
 
 
@@ -65,7 +75,8 @@ def test_the_first_thing_seen_is_the_chat(site: Sites, chat: Chats) -> None:
 
 
 def test_a_question_is_asked_with_enter_and_its_answer_streams(site: Sites, chat: Chats) -> None:
-    one = chat(site(replies=[{"tokens": 60, "pace_ms": 25}]))
+    one = chat(site(replies=[{"tokens": 150, "pace_ms": 10}]))
+    one.page.evaluate(WATCH_WORDS, words(150))
     empty = one.composer.bounding_box()
     one.composer.press_sequentially("line 1")
     for n in range(2, 8):
@@ -83,7 +94,9 @@ def test_a_question_is_asked_with_enter_and_its_answer_streams(site: Sites, chat
     expect(one.text()).to_have_text(re.compile(r"^w1 w2( w\d+)*$"))
     expect(one.answers).to_have_attribute("aria-busy", "true")
     one.done()
-    expect(one.text()).to_have_text(words(60))
+    expect(one.text()).to_have_text(words(150))
+    # At any time, what was shown was the beginning of it.
+    assert one.page.evaluate("window.wrong") == []
     shrunk = one.composer.bounding_box()
     assert shrunk is not None
     assert shrunk["height"] == empty["height"]
@@ -137,7 +150,7 @@ def test_files_that_are_pasted_or_dropped_reach_the_engine(site: Sites, chat: Ch
     assert image == "data:image/png;base64," + base64.b64encode(PIXEL).decode()
 
 
-def test_a_file_that_is_no_text_is_refused_with_a_reason(site: Sites, chat: Chats, watched: Any) -> None:
+def test_a_file_that_is_no_text_is_refused_with_a_reason(site: Sites, chat: Chats, watched: Watched) -> None:
     one = chat(site())
     watched.expect("status of 400")
     one.composer.evaluate(
@@ -411,7 +424,9 @@ def test_a_temporary_chat_leaves_nothing_at_the_server(site: Sites, chat: Chats)
 def test_a_first_hello_costs_one_short_call(site: Sites, chat: Chats, wait_until: Any) -> None:
     # The title is asked for once the answer is there.
     stall = {"at": 3, "kind": "stall", "seconds": 2}
-    here = site(replies=[{"match": "hello", "tokens": 4, "times": 1, "faults": [stall]}], CANDIDE_TITLES="true")
+    here = site(
+        replies=[{"match": "hello", "tokens": 4, "times": 1, "faults": [stall]}], CANDIDE_TITLES="true"
+    )
     one = chat(here)
     one.ask("hello")
     expect(one.text()).to_contain_text("w3")

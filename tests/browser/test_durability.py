@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from conftest import Chat, Site
+    from conftest import Chat, Site, Watched
 
 Sites = Callable[..., "Site"]
 Chats = Callable[..., "Chat"]
@@ -29,7 +29,7 @@ def words(count: int) -> str:
 
 
 @pytest.fixture(autouse=True)
-def cuts_are_expected(watched: Any) -> None:
+def cuts_are_expected(watched: Watched) -> None:
     """A browser writes every request that fails into its console."""
     watched.expect(r"Failed to load resource: net::ERR_")
 
@@ -232,7 +232,7 @@ def test_two_conversations_stream_at_once_and_what_is_new_is_marked(site: Sites,
 
 
 def test_a_hidden_page_lets_go_of_its_lines_and_catches_up(
-    site: Sites, chat: Chats, wait_until: Any, watched: Any
+    site: Sites, chat: Chats, wait_until: Any, watched: Watched
 ) -> None:
     here = site(replies=[{"tokens": 400, "pace_ms": 40}])
     one = chat(here)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 if TYPE_CHECKING:
-    from conftest import Chat, Site
+    from conftest import Chat, Site, Watched
 
 Sites = Callable[..., "Site"]
 Chats = Callable[..., "Chat"]
@@ -82,7 +82,10 @@ def test_a_conversation_is_renamed_and_other_windows_see_it(site: Sites, chat: C
         expect(link(window, "From elsewhere")).to_be_visible()
 
 
-def test_a_conversation_is_archived_and_deleted_and_comes_back(site: Sites, chat: Chats) -> None:
+def test_a_conversation_is_archived_and_deleted_and_comes_back(
+    site: Sites, chat: Chats, watched: Watched
+) -> None:
+    watched.expect("status of 404")
     here = site()
     opened = here.add("Apples", "about apples", "red")
     here.add("Pears", "about pears", "green")
