@@ -219,7 +219,9 @@ export class OpenConversation implements Chat {
     }
     const known = this.tree.get(summary.current_leaf_id)
     const isFollowed = summary.running.every((turn) => this.#following.has(turn))
-    const isSame = known && isFollowed && summary.updated_at === this.summary?.updated_at
+    // One that is missing here was brought back.
+    const isSame =
+      this.state === 'ready' && known && isFollowed && summary.updated_at === this.summary?.updated_at
     if (summary.unread) this.seen()
     if (isSame) this.summary = { ...summary, unread: false }
     else void this.refresh()
