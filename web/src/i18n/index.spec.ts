@@ -181,10 +181,10 @@ describe('filling in', () => {
   })
 
   test('leaves what it has no value for, whatever it is called', () => {
-    expect(t('answer.tool')).toBe('Used {name}')
+    expect(t('composer.removeFile')).toBe('Remove {name}')
     fc.assert(
       fc.property(fc.string(), (name) => {
-        expect(t('answer.tool', { name })).toBe(`Used ${name}`)
+        expect(t('composer.removeFile', { name })).toBe(`Remove ${name}`)
       }),
     )
   })
