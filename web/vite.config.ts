@@ -17,5 +17,5 @@ export default defineConfig(({ mode }) => ({
   },
   server: { proxy: { '/api': 'http://127.0.0.1:8000', '/v1': 'http://127.0.0.1:8000' } },
   resolve: mode === 'test' ? { conditions: ['browser'] } : {},
-  test: { environment: 'jsdom', include: ['src/**/*.spec.ts'] },
+  test: { environment: 'jsdom', include: ['src/**/*.spec.ts'], testTimeout: 20_000 },
 }))

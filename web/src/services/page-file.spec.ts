@@ -72,7 +72,7 @@ describe('a page', () => {
       fc.asyncProperty(hostile, hostile, async (title, text) => {
         expectHarmless(await writePage(title, [say('user', text), say('assistant', text, { model: title })]))
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
   })
 

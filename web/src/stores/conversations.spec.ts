@@ -26,7 +26,8 @@ const conversation = (id: string, known: Partial<Conversation> = {}): Conversati
   ...known,
 })
 
-const at = (...parts: [number, number, number, number?, number?, number?]) => new Date(...(parts as [number, number])).getTime() / 1000 // prettier-ignore
+const at = (year: number, month: number, day: number, hours = 0, minutes = 0, seconds = 0) =>
+  new Date(year, month, day, hours, minutes, seconds).getTime() / 1000
 
 /** The groups as names and ids, of one conversation for each moment. */
 function group(now: Date, ...moments: number[]): [string, string[]][] {

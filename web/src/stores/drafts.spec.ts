@@ -22,6 +22,7 @@ test('a draft is kept by its conversation, and gone when it is empty', () => {
       keepDraft('conv_1', { text: '', files: [] })
       expect(localStorage.length).toBe(0)
     }),
+    { numRuns: 30 },
   )
 })
 
