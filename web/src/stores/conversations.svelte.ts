@@ -13,6 +13,9 @@ export interface Group {
 }
 
 const PAGE = 60
+/** Who scrolls down wants many. */
+const NEXT_PAGE = 200
+const RETRY_MS = 2_000
 
 class Conversations {
   #known = new SvelteMap<string, Conversation>()
@@ -75,12 +78,19 @@ class Conversations {
   async loadMore(): Promise<void> {
     if (this.isLoading || this.isWhole || !this.#before) return
     this.isLoading = true
-    await attempt(async () => {
-      const page = await candide.listConversations({ limit: PAGE, before: this.#before })
-      this.#take(page.data)
-      this.#before = page.next ?? undefined
-      this.isWhole = !page.next
-    })
+    try {
+      const before = this.#before
+      const page = await candide.listConversations({ limit: NEXT_PAGE, before })
+      // When the list was begun anew meanwhile, this page does not follow what is there.
+      if (before === this.#before) {
+        this.#take(page.data)
+        this.#before = page.next ?? undefined
+        this.isWhole = !page.next
+      }
+    } catch {
+      // It is asked for again as long as the end of the list is in sight.
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    }
     this.isLoading = false
   }
 
