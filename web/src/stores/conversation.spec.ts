@@ -349,19 +349,17 @@ describe('while an answer is written', () => {
     await settle()
     expect(open.isWriting).toBe(false)
     // This was read before the end was written down.
-    fresh()
+    const old = structuredClone(stored)
+    store([user('q1', null), assistant('a1', 'q1', { text: 'One two three' })], 'a1')
     server.answer('GET', HERE, () => {
-      const old = structuredClone(stored)
-      store([user('q1', null), assistant('a1', 'q1', { text: 'One two three' })], 'a1')
       server.answer('GET', HERE, () => structuredClone(stored))
       return old
     })
     fresh()
     await settle()
-    if (open.isWriting) {
-      stream('a1').close()
-      await settle()
-    }
+    expect(open.isWriting).toBe(true)
+    stream('a1').close()
+    await settle()
     expect([said(), open.isWriting]).toEqual([['q1', 'One two three'], false])
     const before = server.asked.length
     await vi.advanceTimersByTimeAsync(30_000)
