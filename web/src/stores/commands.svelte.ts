@@ -22,7 +22,10 @@ export interface Command {
 
 const ACTIONS: Record<ShortcutId, () => void> = {
   palette: () => panels.show({ name: 'palette' }),
-  new: () => router.go('/'),
+  new: () => {
+    router.go('/')
+    document.getElementById('composer')?.focus()
+  },
   composer: () => document.getElementById('composer')?.focus(),
   stop: () => current.chat?.stop(),
   sidebar: () => panels.toggleSidebar(),
