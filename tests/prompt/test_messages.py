@@ -124,3 +124,10 @@ def test_an_image_needs_no_words() -> None:
     image = stored("a.png", "image/png", b"png")
     [sent] = build_prompt([message(0, "user", "", [image.file.as_part()])], "", {image.file.id: image})
     assert [part["type"] for part in sent["content"]] == ["image_url"]
+
+
+def test_a_file_that_is_no_text_is_named_and_its_bytes_are_not_given() -> None:
+    report = stored("report.pdf", "application/pdf", b"%PDF\xff\xfe")
+    question = message(0, "user", "what is in it?", [report.file.as_part()])
+    [asked] = build_prompt([question], "", {report.file.id: report})
+    assert asked["content"] == "(The file 'report.pdf' is no text.)\n\nwhat is in it?"
