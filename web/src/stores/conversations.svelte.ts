@@ -23,6 +23,8 @@ class Conversations {
   isLoading = $state(false)
   isWhole = $state(false)
   #before: string | undefined
+  /** Folders whose conversations were asked for. */
+  readonly #unfolded = new Set<string>()
 
   readonly #listed = $derived.by(() =>
     [...this.#known.values()]
@@ -67,9 +69,10 @@ class Conversations {
         candide.listConversations({ limit: 200, pinned: true }),
         this.#loadFolders(),
       ])
-      // What another window deleted is in neither; pages further down are fetched again as they are scrolled to.
+      const unfolded = await Promise.all([...this.#unfolded].map((id) => this.#listFolder(id)))
+      // What another window deleted is in none; pages further down are fetched again as they are scrolled to.
       this.#known.clear()
-      this.#take([...recent.data, ...pinned.data])
+      this.#take([...recent.data, ...pinned.data, ...unfolded.flat()])
       this.#before = recent.next ?? undefined
       this.isWhole = !recent.next
     })
@@ -95,9 +98,12 @@ class Conversations {
   }
 
   async loadFolder(id: string): Promise<void> {
-    await attempt(async () =>
-      this.#take((await candide.listConversations({ limit: 200, folder_id: id })).data),
-    )
+    this.#unfolded.add(id)
+    await attempt(async () => this.#take(await this.#listFolder(id)))
+  }
+
+  async #listFolder(id: string): Promise<Conversation[]> {
+    return (await candide.listConversations({ limit: 200, folder_id: id })).data
   }
 
   /** Change one here and at the server; taken back here when the server refuses. */
