@@ -80,15 +80,10 @@ def build_page(*, tests: bool = False) -> None:
     fetch_packages(tests=False)
     new, old = WEB / "node_modules" / ".page", WEB / "node_modules" / ".page-before"
     shutil.rmtree(old, ignore_errors=True)
-    steps = (
-        ["node_modules/vite/bin/vite.js", "build", "--outDir", str(new), "--emptyOutDir"],
-        ["precompress.js", str(new)],
-    )
-    for step in steps:
-        if _run_node(step) != 0:
-            raise PageError(
-                "the page could not be built\nhint: see above; if nothing helps, remove web/node_modules"
-            )
+    if _run_node(["node_modules/vite/bin/vite.js", "build", "--outDir", str(new), "--emptyOutDir"]) != 0:
+        raise PageError(
+            "the page could not be built\nhint: see above; if nothing helps, remove web/node_modules"
+        )
     (new / STAMP.name).write_text(built_from)
     # Exchanged when it is whole: a server that runs has one page or the other.
     if PAGE.exists():
