@@ -35,21 +35,7 @@ export type Message = Omit<Schemas['MessageView'], 'parts' | 'usage'> & {
 }
 export type MessageState = Message['state']
 
-export interface Import {
-  id: string
-  name: string
-  state: 'running' | 'finished' | 'failed'
-  received_bytes: number
-  total_bytes: number | null
-  read_bytes: number
-  format: string | null
-  added: number
-  updated: number
-  unchanged: number
-  skipped: { title: string; reason: string }[]
-  skipped_count: number
-  error: string | null
-}
+export type Import = Schemas['ImportView']
 
 /** One element of what a turn says; `candide.domain.turns.TurnEvent`. */
 export type TurnEvent =
