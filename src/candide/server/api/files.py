@@ -26,7 +26,12 @@ _TEXT_TYPES = frozenset({
 FileName = Annotated[str, AfterValidator(check_text), Query(min_length=1, max_length=255)]
 
 DOWNLOAD = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in ("image/png", "image/jpeg", "image/gif", "image/webp", "text/plain")
+        }
+    }
 }
 
 
