@@ -146,9 +146,7 @@ def test_an_answer_goes_on_in_every_window_when_the_server_was_killed(site: Site
     assert answer["text"].strip() == words(250)
 
 
-def test_a_question_asked_without_a_server_is_kept_and_asked_once(
-    site: Sites, chat: Chats, wait_until: Any
-) -> None:
+def test_a_question_asked_without_a_server_is_kept_and_asked_once(site: Sites, chat: Chats) -> None:
     here = site()
     one = chat(here)
     one.ask("first")
@@ -157,13 +155,17 @@ def test_a_question_asked_without_a_server_is_kept_and_asked_once(
     here.kill()
     one.ask("second")
     expect(one.page.get_by_text("Sending…")).to_be_visible()
-    # The page itself is not there either until the server is: the tab is closed.
+    # The page itself is not there either until the server is: the tab is closed, and two are opened.
     context = one.page.context
     one.page.close()
     here.start()
-    other = type(one)(context.new_page())
-    other.page.goto(f"/c/{conversation}")
-    expect(other.text(1)).to_have_text("You said: second", timeout=LONG_MS)
+    other, third = type(one)(context.new_page()), type(one)(context.new_page())
+    for tab in (other, third):
+        tab.page.goto(f"/c/{conversation}")
+    for tab in (other, third):
+        expect(tab.text(1)).to_have_text("You said: second", timeout=LONG_MS)
+        expect(tab.questions).to_have_count(2)
+        expect(tab.page.get_by_text("Sending…")).to_have_count(0)
     other.page.reload()
     expect(other.text(1)).to_have_text("You said: second")
     expect(other.questions).to_have_count(2)
@@ -184,6 +186,7 @@ def test_a_new_conversation_is_made_once_when_the_server_is_away(site: Sites, ch
     expect(one.sidebar.get_by_role("link", name="New conversation")).to_have_count(2)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_answer_survives_ten_kills(site: Sites, chat: Chats) -> None:
     here = site(replies=[{"tokens": 2000, "pace_ms": 10}])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 if TYPE_CHECKING:
     from conftest import Chat, Site, Watched
@@ -160,6 +160,7 @@ def test_conversations_are_kept_in_folders(site: Sites, chat: Chats) -> None:
     assert made["folder_id"] == kept["folder_id"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_conversations_scroll_to_the_last(site: Sites, chat: Chats) -> None:
     here = site()
@@ -222,3 +223,30 @@ def test_search_finds_titles_and_messages_on_other_branches(site: Sites, chat: C
     expect(one.sidebar.get_by_text("Nothing found.")).to_be_visible()
     box.press("Escape")
     expect(link(one, "Xylophones")).to_be_visible()
+
+
+def test_what_cannot_be_listed_now_is_asked_for_again_in_silence(
+    site: Sites, chat: Chats, watched: Watched
+) -> None:
+    watched.expect(r"Failed to load resource: net::ERR_")
+    here = site()
+    now = time.time()
+    here.add_all([here.draft(f"Number {n}", created_at=now - n, updated_at=now - n) for n in range(150)])
+    one = chat(here)
+    expect(link(one, "Number 0")).to_be_visible()
+    refused: list[str] = []
+
+    def refuse_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.abort()
+
+    one.page.route("**/api/conversations?*before=*", refuse_once)
+    one.sidebar.locator(".list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
+    expect(one.sidebar.get_by_text("Loading…")).to_have_count(0)
+    one.sidebar.locator(".list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
+    expect(link(one, "Number 149")).to_be_in_viewport()
+    assert len(refused) == 1
+    expect(one.page.get_by_role("alert")).to_have_count(0)
