@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candide.store.folding import fold
-from candide.store.words import SNIPPET_CHARS, cut_snippet
+from candide.store.folding import WORD, fold
+from candide.store.words import SNIPPET_CHARS, cut_snippet, forget_message, index_messages
 
 if TYPE_CHECKING:
     from conftest import Store
@@ -86,6 +87,19 @@ async def test_the_newest_come_first_among_equals_and_no_more_than_asked_for(sto
     turns = [await store.ask("the same words") for _ in range(5)]
     found = await store.conversations.search("same words", 3)
     assert [f.message_id for f in found] == [t.user_message_id for t in reversed(turns)][:3]
+
+
+@pytest.mark.parametrize("text", ["hello world", "0\U0001b609", "\U0001b609"])
+async def test_a_text_is_forgotten_also_where_the_database_knows_other_letters(
+    store: Store, text: str
+) -> None:
+    async with store.database.write() as connection:
+        await index_messages(connection, [("msg", text)])
+    async with store.database.write() as connection:
+        await forget_message(connection, "msg", text)
+    async with store.database.read() as connection:
+        left = await connection.execute(sa.text("SELECT count(*) FROM message_words"))
+    assert left.scalar() == 0 or not WORD.search(fold(text))
 
 
 async def test_deleted_conversations_do_not_crowd_out_the_others(store: Store) -> None:

@@ -94,13 +94,17 @@ async def add_words(connection: Connection, folded: Sequence[dict[str, str]]) ->
 async def forget_message(connection: Connection, message_id: str, text: str) -> None:
     """Take a message out of the index; `text` is that with which it was indexed."""
     if connection.dialect.name != "sqlite":
-        await connection.execute(_FORGET_VECTOR, {"id": message_id})
+        await connection.execute(_FORGET_ID, {"id": message_id})
     elif words := WORD.findall(fold(text))[:8]:
         # By its first words: the index knows no ids, and would be read from end to end.
-        await connection.execute(_FORGET_WORDS, {"id": message_id, "query": '"' + " ".join(words) + '"'})
+        found = {"id": message_id, "query": '"' + " ".join(words) + '"'}
+        done = await connection.execute(_FORGET_WORDS, found)
+        if done.rowcount == 0:
+            # SQLite knows characters as letters that Python does not, and cut the text into other words.
+            await connection.execute(_FORGET_ID, {"id": message_id})
 
 
-_FORGET_VECTOR = sa.text("DELETE FROM message_words WHERE message_id = :id")
+_FORGET_ID = sa.text("DELETE FROM message_words WHERE message_id = :id")
 _FORGET_WORDS = sa.text(
     "DELETE FROM message_words WHERE rowid IN "
     "(SELECT rowid FROM message_words WHERE message_words MATCH :query AND message_id = :id)"
