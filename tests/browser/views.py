@@ -197,7 +197,11 @@ def show_edit(page: Page, filled: Filled) -> None:
 
 def show_feedback(page: Page, filled: Filled) -> None:
     show_branches(page, filled)
-    page.locator(".answer button:has(svg.lucide-thumbs-down)").click()
+    thumb = page.locator(".answer button:has(svg.lucide-thumbs-down)")
+    if thumb.get_attribute("aria-pressed") == "true":
+        thumb.click()
+        expect(thumb).to_have_attribute("aria-pressed", "false")
+    thumb.click()
     expect(page.locator(".reason textarea")).to_be_focused()
 
 
