@@ -7,6 +7,7 @@
 import * as candide from '../services/candide.ts'
 import { ApiError } from '../services/http.ts'
 import type { Subscription } from '../services/events.ts'
+import { newId } from '../services/ids.ts'
 import type { Conversation, FileView, Turn } from '../services/types.ts'
 import { t } from '../i18n/index.svelte.ts'
 import { connection } from './connection.svelte.ts'
@@ -145,7 +146,7 @@ export class OpenConversation implements Chat {
     const question = this.tree.get(answer.parentId)
     if (!question) return
     await attempt(async () => {
-      const key = crypto.randomUUID()
+      const key = newId('key')
       this.#take(await candide.createTurn(this.id, { user_message_id: question.id, model }, key))
     })
   }
