@@ -443,7 +443,10 @@ def test_a_first_hello_costs_one_short_call(site: Sites, chat: Chats, wait_until
 def test_a_real_model_answers_a_hello_on_the_page(
     candide_server: Callable[..., Any], chat: Chats, smol_path: Any
 ) -> None:
-    one = chat(candide_server("--model", str(smol_path), "--context-tokens", "2048"))
+    here = candide_server("--model", str(smol_path), "--context-tokens", "2048")
+    # So small a model rambles.
+    here.call("PATCH", "/api/preferences", {"params": {"max_tokens": 24}})
+    one = chat(here)
     expect(one.model).to_contain_text(re.compile("smol", re.IGNORECASE))
     one.ask("hello")
     expect(one.text()).to_contain_text(re.compile(r"\w+"), timeout=300_000)
