@@ -15,6 +15,8 @@ export interface Group {
 const PAGE = 60
 /** Who scrolls down wants many. */
 const NEXT_PAGE = 200
+/** The most that the server gives in one answer. */
+const MOST_AT_ONCE = 500
 const RETRY_MS = 2_000
 
 class Conversations {
@@ -65,7 +67,8 @@ class Conversations {
   async refresh(): Promise<void> {
     await attempt(async () => {
       const [recent, pinned] = await Promise.all([
-        candide.listConversations({ limit: PAGE }),
+        // As far as was scrolled, within what one answer holds: what is in sight stays where it is.
+        candide.listConversations({ limit: Math.min(MOST_AT_ONCE, Math.max(PAGE, this.#known.size)) }),
         candide.listConversations({ limit: 200, pinned: true }),
         this.#loadFolders(),
       ])
