@@ -1,12 +1,14 @@
 import type { Messages } from './en.ts'
 
 export const de: Messages = {
+  'answer.again': '{engine} ist ausgefallen; neuer Versuch.',
   'answer.compacted.one':
     'Die Unterhaltung passt nicht mehr in das Gedächtnis des Modells: {n} alte Nachricht wurde weggelassen.',
   'answer.compacted.other':
     'Die Unterhaltung passt nicht mehr in das Gedächtnis des Modells: {n} alte Nachrichten wurden weggelassen.',
   'answer.continue': 'Weiter',
   'answer.done': 'Die Antwort ist vollständig.',
+  'answer.empty': 'Das Modell hat nichts geantwortet.',
   'answer.failed': 'Die Antwort konnte nicht geschrieben werden.',
   'answer.length': 'Die Antwort hat ihre Höchstlänge erreicht.',
   'answer.queued': 'Wartet, bis sie an der Reihe ist',
@@ -27,6 +29,7 @@ export const de: Messages = {
   cancel: 'Abbrechen',
   close: 'Schließen',
   'composer.attach': 'Dateien anhängen',
+  'composer.blind': '{model} sieht keine Bilder: Wählen Sie ein anderes Modell oder entfernen Sie das Bild.',
   'composer.drop': 'Textdateien und Bilder hier ablegen',
   'composer.label': 'Deine Nachricht',
   'composer.pastedName': 'eingefügter Text.txt',
@@ -148,6 +151,7 @@ export const de: Messages = {
   'markdown.taskDone': 'Erledigt',
   'markdown.taskOpen': 'Offen',
   'message.answer': 'Antwort',
+  'message.answerIt': 'Beantworten lassen',
   'message.delete': 'Löschen',
   'message.deleted': 'Nachricht gelöscht',
   'message.edit': 'Bearbeiten',

@@ -1,10 +1,12 @@
 /** Every string of the page in English; the other languages have the same keys. */
 export const en = {
+  'answer.again': '{engine} failed; trying again.',
   'answer.compacted.one': 'The conversation no longer fits the model’s memory: {n} old message was left out.',
   'answer.compacted.other':
     'The conversation no longer fits the model’s memory: {n} old messages were left out.',
   'answer.continue': 'Continue',
   'answer.done': 'The answer is complete.',
+  'answer.empty': 'The model answered nothing.',
   'answer.failed': 'The answer could not be written.',
   'answer.length': 'The answer reached its length limit.',
   'answer.queued': 'Waiting for its turn',
@@ -25,6 +27,7 @@ export const en = {
   cancel: 'Cancel',
   close: 'Close',
   'composer.attach': 'Attach files',
+  'composer.blind': '{model} does not see images: choose another model, or remove the image.',
   'composer.drop': 'Drop text files and images here',
   'composer.label': 'Your message',
   'composer.pastedName': 'pasted text.txt',
@@ -145,6 +148,7 @@ export const en = {
   'markdown.taskDone': 'Done',
   'markdown.taskOpen': 'Not done',
   'message.answer': 'Answer',
+  'message.answerIt': 'Have it answered',
   'message.delete': 'Delete',
   'message.deleted': 'Message deleted',
   'message.edit': 'Edit',

@@ -1,12 +1,14 @@
 import type { Messages } from './en.ts'
 
 export const es: Messages = {
+  'answer.again': '{engine} ha fallado; se intenta de nuevo.',
   'answer.compacted.one':
     'La conversación ya no cabe en la memoria del modelo: se ha dejado fuera {n} mensaje antiguo.',
   'answer.compacted.other':
     'La conversación ya no cabe en la memoria del modelo: se han dejado fuera {n} mensajes antiguos.',
   'answer.continue': 'Continuar',
   'answer.done': 'La respuesta está completa.',
+  'answer.empty': 'El modelo no ha respondido nada.',
   'answer.failed': 'No se ha podido escribir la respuesta.',
   'answer.length': 'La respuesta ha alcanzado su longitud máxima.',
   'answer.queued': 'Esperando su turno',
@@ -27,6 +29,7 @@ export const es: Messages = {
   cancel: 'Cancelar',
   close: 'Cerrar',
   'composer.attach': 'Adjuntar archivos',
+  'composer.blind': '{model} no ve imágenes: elige otro modelo o quita la imagen.',
   'composer.drop': 'Suelta aquí archivos de texto e imágenes',
   'composer.label': 'Tu mensaje',
   'composer.pastedName': 'texto pegado.txt',
@@ -147,6 +150,7 @@ export const es: Messages = {
   'markdown.taskDone': 'Hecho',
   'markdown.taskOpen': 'Pendiente',
   'message.answer': 'Respuesta',
+  'message.answerIt': 'Pedir la respuesta',
   'message.delete': 'Eliminar',
   'message.deleted': 'Mensaje eliminado',
   'message.edit': 'Editar',

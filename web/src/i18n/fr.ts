@@ -1,12 +1,14 @@
 import type { Messages } from './en.ts'
 
 export const fr: Messages = {
+  'answer.again': '{engine} a échoué ; nouvel essai.',
   'answer.compacted.one':
     'La conversation dépasse la mémoire du modèle : {n} ancien message a été laissé de côté.',
   'answer.compacted.other':
     'La conversation dépasse la mémoire du modèle : {n} anciens messages ont été laissés de côté.',
   'answer.continue': 'Continuer',
   'answer.done': 'La réponse est complète.',
+  'answer.empty': 'Le modèle n’a rien répondu.',
   'answer.failed': 'La réponse n’a pas pu être écrite.',
   'answer.length': 'La réponse a atteint sa longueur maximale.',
   'answer.queued': 'En attente de son tour',
@@ -27,6 +29,7 @@ export const fr: Messages = {
   cancel: 'Annuler',
   close: 'Fermer',
   'composer.attach': 'Joindre des fichiers',
+  'composer.blind': '{model} ne voit pas les images : choisissez un autre modèle, ou retirez l’image.',
   'composer.drop': 'Déposez ici des fichiers texte et des images',
   'composer.label': 'Votre message',
   'composer.pastedName': 'texte collé.txt',
@@ -147,6 +150,7 @@ export const fr: Messages = {
   'markdown.taskDone': 'Fait',
   'markdown.taskOpen': 'À faire',
   'message.answer': 'Réponse',
+  'message.answerIt': 'Obtenir une réponse',
   'message.delete': 'Supprimer',
   'message.deleted': 'Message supprimé',
   'message.edit': 'Modifier',

@@ -23,8 +23,8 @@ export interface Chat {
   ask(text: string, files: FileView[], model: string | undefined): void
   /** Ask an earlier question in other words, on a branch of its own. */
   edit(question: MessageNode, text: string): void
-  /** Have a question answered once more, by another model if one is named. */
-  regenerate(answer: MessageNode, model: string | undefined): Promise<void>
+  /** Have a question answered once more, by another model if one is named: that of an answer, or one that has none. */
+  regenerate(message: MessageNode, model: string | undefined): Promise<void>
   /** Show the branch on which a message lies. */
   switchTo(node: MessageNode): void
   /** Take a message out, with what follows it. */
@@ -142,8 +142,8 @@ export class OpenConversation implements Chat {
     this.tree.leafId = question.parentId
   }
 
-  async regenerate(answer: MessageNode, model: string | undefined): Promise<void> {
-    const question = this.tree.get(answer.parentId)
+  async regenerate(message: MessageNode, model: string | undefined): Promise<void> {
+    const question = message.role === 'user' ? message : this.tree.get(message.parentId)
     if (!question) return
     await attempt(async () => {
       const key = newId('key')

@@ -49,6 +49,12 @@ export function findShortcut(event: KeyboardEvent): ShortcutId | null {
   return null
 }
 
+/** Whether a key press sends what was written. A touch keyboard has no Shift+Enter: there Enter begins a line. */
+export function isSending(event: KeyboardEvent): boolean {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return false
+  return !matchMedia('(hover: none) and (pointer: coarse)').matches
+}
+
 /** Keys as they are written on this machine's keyboard. */
 export function showKeys(keys: string): string[] {
   const names: Record<string, string> = {

@@ -37,8 +37,8 @@ export class TemporaryConversation implements Chat {
     this.#ask(text, question.parentId, undefined)
   }
 
-  async regenerate(answer: MessageNode, model: string | undefined): Promise<void> {
-    const question = this.tree.get(answer.parentId)
+  async regenerate(message: MessageNode, model: string | undefined): Promise<void> {
+    const question = message.role === 'user' ? message : this.tree.get(message.parentId)
     if (question) await this.#answer(question, model)
   }
 

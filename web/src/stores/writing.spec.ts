@@ -107,6 +107,15 @@ describe('events', () => {
     })
   })
 
+  test('tell once of an engine that fails again and again', () => {
+    const again: TurnEvent = { kind: 'EngineSwitched', reason: 'away', from_engine: 'one', to_engine: 'one' }
+    const node = write([started, again, again, text('Here'), { ...again, to_engine: 'other' }, finished])
+    expect(node.notices).toEqual([
+      { kind: 'switched', from: 'one', to: 'one' },
+      { kind: 'switched', from: 'one', to: 'other' },
+    ])
+  })
+
   test('give the same message however they come, and however often', () => {
     const deliveries = fc.array(fc.tuple(fc.nat(7), fc.integer({ min: 1, max: 7 })), { maxLength: 30 })
     fc.assert(

@@ -57,9 +57,13 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
       case 'ReasoningDelta':
         reasoning += event.text
         break
-      case 'EngineSwitched':
-        notices = [...notices, { kind: 'switched', from: event.from_engine, to: event.to_engine }]
+      case 'EngineSwitched': {
+        const last = notices.at(-1)
+        // One that fails again and again is told of once.
+        if (last?.kind !== 'switched' || last.from !== event.from_engine || last.to !== event.to_engine)
+          notices = [...notices, { kind: 'switched', from: event.from_engine, to: event.to_engine }]
         break
+      }
       case 'ContextCompacted':
         notices = [
           ...notices.filter((n) => n.kind !== 'compacted'),
