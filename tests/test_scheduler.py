@@ -227,6 +227,19 @@ async def test_titles_are_written_after_the_answer_from_its_prompt(start_runtime
     assert len(runtime.engines[0].requests) == 3
 
 
+async def test_the_words_of_a_question_whose_answer_failed_are_its_title(
+    start_runtime: RuntimeStarter,
+) -> None:
+    runtime = await start_runtime(titles=True, replies=[{"status": 400}])
+    turn = await runtime.ask("Where  to go?")
+    await runtime.events(turn)
+    async with asyncio.timeout(10):
+        while not (title := (await runtime.conversations.get(turn.conversation_id)).title):
+            await asyncio.sleep(0.01)
+    assert title == "Where to go?"
+    assert len(runtime.engines[0].requests) == 1
+
+
 async def test_the_users_title_stays(start_runtime: RuntimeStarter) -> None:
     runtime = await start_runtime(
         titles=True, replies=[{"match": "Write a title", "answer": "The model's", "first_token_ms": 200}]

@@ -157,12 +157,7 @@ class TurnScheduler:
         if live.lost:
             return
         await self._log.end(live, last)
-        if (
-            self._after_answer
-            and isinstance(last, TurnFinished)
-            and last.state == "finished"
-            and not live.lost
-        ):
+        if self._after_answer and not live.lost:
             followup = asyncio.create_task(self._follow_up(turn), name=f"after {turn.id}")
             self._followups.add(followup)
             followup.add_done_callback(self._followups.discard)

@@ -1,4 +1,4 @@
-"""A conversation's title, written by the model after its first answer.
+"""A conversation's title, written by the model after its first answer; the question's words where none was written.
 
 Off the critical path: the answer is complete and on disk before this begins, and nothing waits for it.
 """
@@ -48,13 +48,17 @@ class _Reply(msgspec.Struct):
 async def title_conversation(
     turn: Turn, *, conversations: Conversations, files: Files, ask: Ask, system_prompt: str
 ) -> None:
-    """Title the conversation of a turn that has just finished, unless it has a title."""
+    """Title the conversation of a turn that has just ended, unless it has a title."""
     conversation = await conversations.get(turn.conversation_id)
     if conversation.title:
         return
     _, tree, instructions = await conversations.load_for_turn(turn.conversation_id)
     branch = find_branch(tree, turn.answer_message_id)
     if len(branch) < 2:
+        return
+    if branch[1].state != "complete":
+        # Stopped, or failed: there is nothing to sum up, and the engine may be away.
+        await conversations.set_title_if_empty(turn.conversation_id, clean_title("", _said_first(branch[0])))
         return
     # Only the first question and answer: they say what it is about, and the prompt stays short.
     needed = find_files(branch[:1])
