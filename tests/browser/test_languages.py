@@ -29,7 +29,7 @@ READ = """() => {
 
 SAME = {
     "API", "Archive", "Archives", "Branches", "Candide", "Code", "Conversation", "Conversations", "Data", "Details",
-    "Diagram", "Engine", "Export", "General", "Image", "Import", "Instructions", "JSON", "Markdown", "Message", "Messages", "Name",
+    "Diagram", "Engine", "Export", "General", "Image", "Import", "Instructions", "JSON", "Markdown", "Message", "Messages", "Name", "name",
     "Notes", "Prompts", "Seed", "Stop", "Suggestions", "System", "Text", "Top-p", "Version", "Versions", "scripted",
     "other", "stop", "text", "Diagram: graph", "Système", "Options",
 }  # fmt: skip

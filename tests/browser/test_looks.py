@@ -115,7 +115,9 @@ def test_the_chosen_theme_is_there_from_the_first_picture(
 def test_the_page_can_be_installed(site: Callable[..., Site], visit: Callable[..., Page]) -> None:
     page = visit(site())
     session = page.context.new_cdp_session(page)
-    errors = [error["errorId"] for error in session.send("Page.getInstallabilityErrors")["installabilityErrors"]]
+    errors = [
+        error["errorId"] for error in session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    ]
     assert [error for error in errors if error != "in-incognito"] == []  # as every page of a test is
     read = session.send("Page.getAppManifest")
     assert read["errors"] == []

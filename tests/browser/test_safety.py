@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 if TYPE_CHECKING:
     from conftest import Site, Watched
@@ -150,8 +150,25 @@ def test_no_attack_in_what_was_imported_or_shared_runs(
     long = max(listed, key=lambda one: one["updated_at"])
     share = here.call("POST", f"/api/conversations/{long['id']}/shares", {})
 
-    # The shared page has it all at once, and draws its diagrams.
-    page = guarded(here, share["path"])
+    # The shared page has it all at once, and draws its diagrams. What one asks for from elsewhere its frame refuses.
+    watched.expect("fetched from elsewhere")
+    page = guarded(here)
+    abroad: list[str] = []
+    refused: list[str] = []
+
+    def is_abroad(request: Request) -> bool:
+        return request.url.startswith("http") and not request.url.startswith(here.url)
+
+    page.context.on("request", lambda request: abroad.append(request.url) if is_abroad(request) else None)
+    page.context.on(
+        "requestfailed",
+        lambda request: (
+            refused.append(request.url)
+            if is_abroad(request) and request.failure == "csp" and request.frame.url.endswith("/diagram.html")
+            else None
+        ),
+    )
+    page.goto(share["path"])
     expect(page.locator(".answer")).to_have_count(len(ATTACKS), timeout=60_000)
     for fold in page.locator("details.fold").all()[:40]:
         fold.evaluate("(fold) => (fold.open = true)")
@@ -161,6 +178,8 @@ def test_no_attack_in_what_was_imported_or_shared_runs(
         [],
         [f"{here.url}/diagram.html"],
     )
+
+    assert refused == abroad
 
     # The conversation itself, from its end upwards.
     page.goto(f"/c/{long['id']}")
@@ -183,6 +202,8 @@ def test_no_attack_in_what_was_imported_or_shared_runs(
     expect(page.get_by_role("option").nth(10)).to_be_visible()
     assert page.evaluate(LOOK) == []
     page.keyboard.press("Escape")
+
+    assert refused == abroad
 
     # One file, opened from the disk, where it has no policy but its own.
     page.locator("header button:has(svg.lucide-share-2)").click()
