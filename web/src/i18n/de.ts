@@ -161,6 +161,7 @@ export const de: Messages = {
   'message.regenerate': 'Neu antworten',
   'message.regenerateWith': 'Neu antworten mit {model}',
   'message.sending': 'Wird gesendet …',
+  'message.unfold': 'Alles anzeigen ({size})',
   'message.yours': 'Du',
   'model.choose': 'Modell auswählen',
   'model.context': '{n} Tokens Kontext',

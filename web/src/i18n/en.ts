@@ -158,6 +158,7 @@ export const en = {
   'message.regenerate': 'Answer again',
   'message.regenerateWith': 'Answer again with {model}',
   'message.sending': 'Sending…',
+  'message.unfold': 'Show all of it ({size})',
   'message.yours': 'You',
   'model.choose': 'Choose a model',
   'model.context': '{n} tokens of context',

@@ -160,6 +160,7 @@ export const es: Messages = {
   'message.regenerate': 'Responder de nuevo',
   'message.regenerateWith': 'Responder de nuevo con {model}',
   'message.sending': 'Enviando…',
+  'message.unfold': 'Mostrar todo ({size})',
   'message.yours': 'Tú',
   'model.choose': 'Elegir un modelo',
   'model.context': '{n} tokens de contexto',

@@ -1,7 +1,7 @@
 import type { Messages } from './en.ts'
 
 export const fr: Messages = {
-  'answer.again': '{engine} a échoué ; nouvel essai.',
+  'answer.again': '{engine} a échoué ; nouvel essai.',
   'answer.compacted.one':
     'La conversation dépasse la mémoire du modèle : {n} ancien message a été laissé de côté.',
   'answer.compacted.other':
@@ -29,7 +29,7 @@ export const fr: Messages = {
   cancel: 'Annuler',
   close: 'Fermer',
   'composer.attach': 'Joindre des fichiers',
-  'composer.blind': '{model} ne voit pas les images : choisissez un autre modèle, ou retirez l’image.',
+  'composer.blind': '{model} ne voit pas les images : choisissez un autre modèle, ou retirez l’image.',
   'composer.drop': 'Déposez ici des fichiers texte et des images',
   'composer.label': 'Votre message',
   'composer.pastedName': 'texte collé.txt',
@@ -160,6 +160,7 @@ export const fr: Messages = {
   'message.regenerate': 'Répondre à nouveau',
   'message.regenerateWith': 'Répondre à nouveau avec {model}',
   'message.sending': 'Envoi…',
+  'message.unfold': 'Tout afficher ({size})',
   'message.yours': 'Vous',
   'model.choose': 'Choisir un modèle',
   'model.context': '{n} tokens de contexte',
