@@ -5,6 +5,7 @@ Off the critical path: the answer is complete and on disk before this begins, an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,9 +14,12 @@ import msgspec
 from candide.conversation.tree import find_branch
 from candide.domain.messages import Conversation, Message, StoredFile
 from candide.domain.turns import Turn
+from candide.errors import CandideError
 from candide.prompt.instructions import compose_system_prompt
 from candide.prompt.messages import build_prompt, find_files
 from candide.prompt.titles import TITLE_TOKENS, build_title_prompt, clean_title
+
+log = logging.getLogger(__name__)
 
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """A model's name and the body of a chat request, to the whole reply."""
@@ -65,9 +69,14 @@ async def title_conversation(
     stored = await files.load(needed) if needed else {}
     system = compose_system_prompt(system_prompt, conversation, instructions)
     prompt = build_prompt(branch[:1], system, stored)
-    written = await ask(turn.model, _title_request(prompt, branch[0], branch[1]))
-    reply = msgspec.convert(written, _Reply)
-    title = clean_title(reply.choices[0].message.content or "", _said_first(branch[0]))
+    try:
+        written = await ask(turn.model, _title_request(prompt, branch[0], branch[1]))
+        said = msgspec.convert(written, _Reply).choices[0].message.content or ""
+    except CandideError as error:
+        # The engine may have gone, or the answer be too long for it.
+        log.info("no title for %s: %s", turn.conversation_id, error.message)
+        said = ""
+    title = clean_title(said, _said_first(branch[0]))
     await conversations.set_title_if_empty(turn.conversation_id, title)
 
 
