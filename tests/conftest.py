@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,80 @@ def qwen_path() -> Path:
 
 
 EngineStarter = Callable[..., Awaitable[ScriptedEngine]]
+
+
+class ModelHost:
+    """Serves one file as a model, `pause_s` after each hundredth of it, and says 404 while it is away."""
+
+    def __init__(self, content: bytes, pause_s: float) -> None:
+        self.content = content
+        self.pause_s = pause_s
+        self.is_away = False
+        self._open = threading.Event()
+        self._open.set()
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+                pass
+
+            def do_GET(self) -> None:
+                if host.is_away:
+                    self.send_error(404)
+                    return
+                size = len(host.content)
+                start = int(re.sub(r"\D", "", self.headers.get("Range", "")) or 0)
+                self.send_response(206 if start else 200)
+                self.send_header("Content-Length", str(size - start))
+                self.send_header("ETag", '"one"')
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+                self.end_headers()
+                step = size // 100 + 1
+                with contextlib.suppress(OSError):
+                    for at in range(start, size, step):
+                        self.wfile.write(host.content[at : at + step])
+                        if at > size // 2:
+                            host._open.wait(60)
+                        time.sleep(host.pause_s)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/tiny.gguf"
+
+    def hold(self) -> None:
+        """Send half of the file, and the rest after `let_go`."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    def close(self) -> None:
+        self._open.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def host_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModelHost]]:
+    """Serve bytes as a model's file: `host_model(content, pause_s=0.005)`."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    hosts: list[ModelHost] = []
+
+    def start(content: bytes, pause_s: float = 0.005) -> ModelHost:
+        hosts.append(ModelHost(content, pause_s))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.close()
 
 
 @pytest.fixture

@@ -3,94 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import re
-import threading
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import HereStarter, ServerProcess
-
-
-class Store:
-    """Serves one file as a model's, `pause_s` after each hundredth of it, and says 404 while it is away."""
-
-    def __init__(self, content: bytes, pause_s: float) -> None:
-        self.content = content
-        self.pause_s = pause_s
-        self.is_away = False
-        self._open = threading.Event()
-        self._open.set()
-        store = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-                pass
-
-            def do_GET(self) -> None:
-                if store.is_away:
-                    self.send_error(404)
-                    return
-                size = len(store.content)
-                start = int(re.sub(r"\D", "", self.headers.get("Range", "")) or 0)
-                self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(size - start))
-                self.send_header("ETag", '"one"')
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-                self.end_headers()
-                step = size // 100 + 1
-                with contextlib.suppress(OSError):
-                    for at in range(start, size, step):
-                        self.wfile.write(store.content[at : at + step])
-                        if at > size // 2:
-                            store._open.wait(60)
-                        time.sleep(store.pause_s)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/tiny.gguf"
-
-    def hold(self) -> None:
-        """Send half of the file, and the rest after `let_go`."""
-        self._open.clear()
-
-    def let_go(self) -> None:
-        self._open.set()
-
-    def close(self) -> None:
-        self._open.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def start_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Store]]:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    stores: list[Store] = []
-
-    def start(content: bytes, pause_s: float = 0.005) -> Store:
-        stores.append(Store(content, pause_s))
-        return stores[-1]
-
-    yield start
-    for store in stores:
-        store.close()
+    from conftest import HereStarter, ModelHost, ServerProcess
 
 
 def wait_for(server: ServerProcess, state: str) -> Any:
@@ -147,11 +70,11 @@ async def test_models_are_told_with_what_is_known_of_them(start_here: HereStarte
 
 @pytest.mark.weights
 def test_a_question_that_is_asked_during_the_download_is_answered_when_the_model_is_there(
-    start_store: Callable[..., Store], candide_server: Callable[..., ServerProcess], smol_path: Path
+    host_model: Callable[..., ModelHost], candide_server: Callable[..., ServerProcess], smol_path: Path
 ) -> None:
-    store = start_store(smol_path.read_bytes())
-    store.hold()
-    server = candide_server("--model", store.url)
+    host = host_model(smol_path.read_bytes())
+    host.hold()
+    server = candide_server("--model", host.url)
     status = wait_for(server, "downloading")
     assert not status["ready"]
     while not status["download"]["received_bytes"]:
@@ -170,7 +93,7 @@ def test_a_question_that_is_asked_during_the_download_is_answered_when_the_model
     assert (code, reply["error"]["code"]) == (503, "model_downloading")
     assert server.call("GET", "/api/models")["data"] == []
     assert server.call("GET", f"/api/turns/{turn['id']}")["state"] in ("queued", "running")
-    store.let_go()
+    host.let_go()
     status = wait_for(server, "ready")
     assert (status["model"], status["download"]) == ("tiny", None)
     for _ in range(600):
@@ -187,11 +110,11 @@ def test_a_question_that_is_asked_during_the_download_is_answered_when_the_model
 
 
 def test_a_download_that_failed_says_why_and_is_tried_again(
-    start_store: Callable[..., Store], candide_server: Callable[..., ServerProcess]
+    host_model: Callable[..., ModelHost], candide_server: Callable[..., ServerProcess]
 ) -> None:
-    store = start_store(b"GGUF" + bytes(1_000_000))
-    store.is_away = True
-    server = candide_server("--model", store.url)
+    host = host_model(b"GGUF" + bytes(1_000_000))
+    host.is_away = True
+    server = candide_server("--model", host.url)
     status = wait_for(server, "missing")
     assert "404" in status["download"]["error"]
     assert status["engine"]["message"] == status["download"]["error"]
@@ -203,20 +126,20 @@ def test_a_download_that_failed_says_why_and_is_tried_again(
             break
         time.sleep(0.05)
     assert "404" in state["error"]["message"], "nobody waits for what does not come"
-    store.is_away = False
-    store.hold()
+    host.is_away = False
+    host.hold()
     assert server.call("POST", "/api/status/download", {})["engine"]["state"] == "downloading"
     assert server.call("POST", "/api/status/download", {})["engine"]["state"] == "downloading"
-    store.let_go()
+    host.let_go()
     status = wait_for(server, "missing")
     assert "404" not in status["download"]["error"], "it came, and is no model"
 
 
 def test_a_server_ends_at_once_during_a_download_and_keeps_what_has_come(
-    start_store: Callable[..., Store], candide_server: Callable[..., ServerProcess]
+    host_model: Callable[..., ModelHost], candide_server: Callable[..., ServerProcess]
 ) -> None:
-    store = start_store(b"GGUF" + bytes(50_000_000), pause_s=0.2)
-    server = candide_server("--model", store.url)
+    host = host_model(b"GGUF" + bytes(50_000_000), pause_s=0.2)
+    server = candide_server("--model", host.url)
     status = wait_for(server, "downloading")
     while status["download"]["received_bytes"] < 5_000_000:
         status = server.call("GET", "/api/status")
