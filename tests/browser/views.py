@@ -323,7 +323,7 @@ def show_missing(page: Page, filled: Filled) -> None:
 def show_temporary(page: Page, filled: Filled) -> None:
     page.goto("/?temporary")
     page.locator("#composer").fill("When?")
-    page.locator("#composer").press("Enter")
+    page.locator(".composer button[type=submit]").click()
     expect(page.locator(".answer button:has(svg.lucide-copy)")).to_be_attached()
 
 
