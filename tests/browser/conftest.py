@@ -74,20 +74,21 @@ def find_browser() -> str | None:
     return found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def views() -> Any:
     """The module `views.py` beside this one: a filled server, and the way to every view."""
     return _load(Path(__file__).parent / "views.py")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    # For one module: while it runs there is a loop in this thread, in which other folders' tests could not run theirs.
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     path = find_browser()
     if path is None:
