@@ -10,6 +10,8 @@ const RENEW_MS = 1_000
 
 class Models {
   list = $state.raw<Model[]>([])
+  /** Whether the list is the server's. */
+  isKnown = $state(false)
   status = $state.raw<Status | null>(null)
   /** The user's choice for what is asked next; empty for the server's default. */
   chosen = $state(localStorage.getItem(KEPT) ?? '')
@@ -30,6 +32,7 @@ class Models {
     await attempt(async () => {
       this.status = await candide.getStatus()
       this.list = await candide.listModels()
+      this.isKnown = true
     }).catch(() => {})
     // A download or a loading model is looked at until it is there.
     if (this.status && !this.status.ready && connection.isAwake)
