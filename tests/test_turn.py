@@ -15,6 +15,8 @@ from candide.domain.turns import (
     TurnFinished,
     TurnStarted,
 )
+from candide.engine.generation import Writer
+from candide.errors import UnsupportedContent
 
 if TYPE_CHECKING:
     from conftest import EngineStarter, RuntimeStarter
@@ -189,3 +191,27 @@ async def test_a_thought_is_not_taken_for_the_answer(start_runtime: RuntimeStart
     events = await runtime.events(await runtime.ask("go"))
     assert text(events) == "yes indeed it is"
     assert any(isinstance(e, ReasoningDelta) for e in events)
+
+
+async def test_an_earlier_image_is_no_matter_for_a_model_that_does_not_see(
+    start_runtime: RuntimeStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = await start_runtime()
+    write = Writer.write
+    asked: list[str] = []
+
+    def blind(self: Writer, model: str, messages: Any, *rest: Any) -> Any:
+        asked.append(str(messages))
+        if "image_url" in asked[-1]:
+            raise UnsupportedContent("this model takes text only")
+        return write(self, model, messages, *rest)
+
+    monkeypatch.setattr(Writer, "write", blind)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    first = await runtime.ask("What is it?", parts=[picture])
+    end = (await runtime.events(first))[-1]
+    assert isinstance(end, TurnFailed)
+    assert end.code == "unsupported_content"
+    second = await runtime.ask("And a bean?", first.conversation_id)
+    assert isinstance((await runtime.events(second))[-1], TurnFinished)
+    assert "(An image that you cannot see.)" in asked[-1]

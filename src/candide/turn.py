@@ -23,9 +23,9 @@ from candide.domain.turns import (
     TurnFinished,
     TurnStarted,
 )
-from candide.errors import ContextTooLong, NotFound
+from candide.errors import ContextTooLong, NotFound, UnsupportedContent
 from candide.prompt.instructions import compose_system_prompt
-from candide.prompt.messages import build_prompt, compact, find_files
+from candide.prompt.messages import build_prompt, compact, find_files, has_image
 
 MAX_COMPACTIONS = 16
 
@@ -79,15 +79,14 @@ async def run_turn(
     # 3. Build the prompt; leave the oldest messages out while it does not fit.
     system = compose_system_prompt(system_prompt, conversation, instructions)
     completion = Completion(finish_reason="stop", usage={})
-    for compactions in range(MAX_COMPACTIONS + 1):
+    compactions = 0
+    with_images = True
+    while True:
         kept = compact(branch, compactions)
-        if compactions:
-            yield ContextCompacted(dropped_messages=len(branch) - len(kept))
-
         # 4. Stream from the engine. What comes is checkpointed as it is yielded.
         try:
             async for piece in writer.write(
-                turn.model, build_prompt(kept, system, stored), turn.params, partial
+                turn.model, build_prompt(kept, system, stored, with_images=with_images), turn.params, partial
             ):
                 if isinstance(piece, Completion):
                     completion = piece
@@ -99,6 +98,13 @@ async def run_turn(
         except ContextTooLong:
             if len(kept) == 1 or compactions == MAX_COMPACTIONS:
                 raise
+            compactions += 1
+            yield ContextCompacted(dropped_messages=len(branch) - len(compact(branch, compactions)))
+        except UnsupportedContent:
+            # Of another model's days: a question that has no image itself is answered without those before it.
+            if not with_images or has_image(branch[-1]):
+                raise
+            with_images = False
         else:
             break
 

@@ -19,8 +19,16 @@ def find_files(branch: Sequence[Message]) -> set[str]:
     return {part["file"]["id"] for message in branch for part in message.parts if "file" in part}
 
 
+def has_image(message: Message) -> bool:
+    return any(part.get("type") == "image_url" for part in message.parts)
+
+
 def build_prompt(
-    branch: Sequence[Message], system_prompt: str, files: Mapping[str, StoredFile] | None = None
+    branch: Sequence[Message],
+    system_prompt: str,
+    files: Mapping[str, StoredFile] | None = None,
+    *,
+    with_images: bool = True,
 ) -> list[dict[str, Any]]:
     """The messages of a branch in the OpenAI shape, the system prompt first, if there is one.
 
@@ -29,7 +37,7 @@ def build_prompt(
     """
     built: list[dict[str, Any]] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for message in branch:
-        content = _build_content(message, files or {})
+        content = _build_content(message, files or {}, with_images)
         if message.role == "assistant" and not message.text:
             continue
         previous = built[-1] if built else None
@@ -43,11 +51,15 @@ def build_prompt(
     return built
 
 
-def _build_content(message: Message, files: Mapping[str, StoredFile]) -> str | list[dict[str, Any]]:
+def _build_content(
+    message: Message, files: Mapping[str, StoredFile], with_images: bool
+) -> str | list[dict[str, Any]]:
     texts: list[str] = []
     others: list[dict[str, Any]] = []
     for part in message.parts:
-        if "file" not in part:
+        if not with_images and part.get("type") == "image_url":
+            texts.append("(An image that you cannot see.)")
+        elif "file" not in part:
             others.append(part)
         elif (stored := files.get(part["file"]["id"])) is None:
             texts.append(f"(The file '{part['file']['name']}' is no longer there.)")
