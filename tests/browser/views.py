@@ -287,7 +287,7 @@ def show_variables(page: Page, filled: Filled) -> None:
     page.locator("#composer").fill("/to")
     expect(page.locator("#suggestions [role=option]")).to_be_visible()
     page.locator("#composer").press("Enter")
-    expect(page.locator("dialog input").first).to_be_visible()
+    expect(page.locator("dialog textarea").first).to_be_visible()
 
 
 def show_suggestions(page: Page, filled: Filled) -> None:
