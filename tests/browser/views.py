@@ -245,7 +245,8 @@ def show_palette(page: Page, filled: Filled) -> None:
     expect(page.locator("#composer")).to_be_visible()
     page.keyboard.press("Control+k")
     page.locator("dialog input").fill("bea")
-    expect(page.locator("dialog [role=option] .muted").first).to_be_visible()
+    # The messages that are found come after the commands and the titles.
+    expect(page.locator("dialog [role=option] .label .muted").first).to_be_visible()
 
 
 def show_shortcuts(page: Page, filled: Filled) -> None:
