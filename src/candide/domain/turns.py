@@ -13,6 +13,7 @@ import msgspec
 
 TurnState = Literal["queued", "running", "finished", "stopped", "failed"]
 
+UNFINISHED_STATES: tuple[TurnState, ...] = ("queued", "running")
 FINAL_STATES: frozenset[TurnState] = frozenset({"finished", "stopped", "failed"})
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message
+from candide.domain.turns import UNFINISHED_STATES
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
@@ -148,7 +149,7 @@ class ConversationStore:
         """The ids of the turns that have not ended, oldest first, of those conversations that have any."""
         query = (
             sa.select(turns.c.conversation_id, turns.c.id)
-            .where(turns.c.state.in_(("queued", "running")), turns.c.conversation_id.in_(conversation_ids))
+            .where(turns.c.state.in_(UNFINISHED_STATES), turns.c.conversation_id.in_(conversation_ids))
             .order_by(turns.c.id)
         )
         running: dict[str, list[str]] = {}
@@ -212,16 +213,12 @@ class ConversationStore:
     async def load(self, conversation_id: str) -> tuple[Conversation, list[Message]]:
         """A conversation and its whole tree, parents before children."""
         async with self._database.read() as connection:
-            conversation = await fetch_conversation(connection, conversation_id)
-            rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
-            return conversation, [_message(row) for row in rows.mappings()]
+            return await _fetch_tree(connection, conversation_id)
 
     async def load_for_turn(self, conversation_id: str) -> tuple[Conversation, list[Message], list[str]]:
         """The same as `load`, and what the user wants of every answer: everywhere, in the folder, here."""
         async with self._database.read() as connection:
-            conversation = await fetch_conversation(connection, conversation_id)
-            rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
-            tree = [_message(row) for row in rows.mappings()]
+            conversation, tree = await _fetch_tree(connection, conversation_id)
             if conversation.hidden:
                 return conversation, tree, []
             found = await connection.execute(_FIND_INSTRUCTIONS, {"folder": conversation.folder_id})
@@ -301,6 +298,12 @@ def spoken_texts(added: Sequence[Message]) -> list[tuple[str, str]]:
 
 def _no_conversation(conversation_id: str) -> NotFound:
     return NotFound(f"there is no conversation '{conversation_id}'", hint="candide conversations list")
+
+
+async def _fetch_tree(connection: Connection, conversation_id: str) -> tuple[Conversation, list[Message]]:
+    conversation = await fetch_conversation(connection, conversation_id)
+    rows = await connection.execute(_FIND_MESSAGES, {"conversation": conversation_id})
+    return conversation, [_message(row) for row in rows.mappings()]
 
 
 async def _check_folder(connection: Connection, folder_id: str | None) -> None:

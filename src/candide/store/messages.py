@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from candide.domain.turns import UNFINISHED_STATES
 from candide.errors import BadRequest, NotFound
 from candide.store.changes import Changes
 from candide.store.conversations import fetch_conversation, fetch_message
@@ -52,7 +53,7 @@ class MessageStore:
                 )
                 await _move_leaf(connection, conversation_id, leaf)
             unfinished = sa.and_(
-                turns.c.conversation_id == conversation_id, turns.c.state.in_(("queued", "running"))
+                turns.c.conversation_id == conversation_id, turns.c.state.in_(UNFINISHED_STATES)
             )
             found = await connection.execute(
                 sa.select(turns.c.id, turns.c.answer_message_id).where(unfinished)

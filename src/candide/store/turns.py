@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from candide.domain.ids import new_id
 from candide.domain.messages import Message
-from candide.domain.turns import FINAL_STATES, Turn, merge_params
+from candide.domain.turns import FINAL_STATES, UNFINISHED_STATES, Turn, merge_params
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.conversations import fetch_conversation, fetch_message, insert_messages
@@ -26,14 +26,13 @@ from candide.store.schema import conversations, messages, turns
 from candide.store.words import forget_message
 
 UNSET: Any = object()
-UNFINISHED = ("queued", "running")
 
 # Made once: putting a statement together costs more than running it.
 _ADD_TURN = turns.insert()
 _FIND_TURN = sa.select(turns).where(turns.c.id == sa.bindparam("turn"))
 _FIND_BUSY = (
     sa.select(turns.c.id)
-    .where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state.in_(UNFINISHED))
+    .where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state.in_(UNFINISHED_STATES))
     .limit(1)
 )
 _MOVE_LEAF = (
@@ -153,7 +152,7 @@ class TurnStore:
             await fetch_conversation(connection, conversation_id, lock=True)
             turn = await _fetch_turn(connection, turn_id)
             answer = await fetch_message(connection, turn.answer_message_id)
-            if turn.state in UNFINISHED:
+            if turn.state in UNFINISHED_STATES:
                 raise Conflict("the answer is being written", hint="follow it, or stop it first")
             if turn.state == "finished" and answer.finish_reason != "length":
                 raise Conflict("the answer is complete", hint="ask on, or have the question answered again")
@@ -201,7 +200,7 @@ class TurnStore:
         """
         theirs = sa.and_(turns.c.owner == except_owner, turns.c.lease_until > time.time())
         query = sa.select(turns).where(
-            turns.c.state.in_(UNFINISHED), sa.or_(turns.c.owner.is_(None), ~theirs)
+            turns.c.state.in_(UNFINISHED_STATES), sa.or_(turns.c.owner.is_(None), ~theirs)
         )
         query = query.order_by(turns.c.id)
         async with self._database.read() as connection:
@@ -225,7 +224,7 @@ class TurnStore:
                 turns.update()
                 .where(
                     turns.c.id == turn_id,
-                    turns.c.state.in_(UNFINISHED),
+                    turns.c.state.in_(UNFINISHED_STATES),
                     turns.c.owner.is_(None)
                     if held is None
                     else sa.and_(turns.c.owner == held.owner, turns.c.lease_until == held.until),
@@ -300,7 +299,7 @@ async def _must_wait(connection: Connection, turn: sa.RowMapping) -> bool:
     """Whether an answer on the branch of a turn's question has still to be written."""
     same = turns.c.conversation_id == turn["conversation_id"]
     query = sa.select(turns.c.answer_message_id).where(
-        same, turns.c.state.in_(UNFINISHED), turns.c.id != turn["id"]
+        same, turns.c.state.in_(UNFINISHED_STATES), turns.c.id != turn["id"]
     )
     unwritten = {row[0] for row in await connection.execute(query)}
     if not unwritten:
