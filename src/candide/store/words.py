@@ -81,8 +81,12 @@ async def index_messages(connection: Connection, texts: Sequence[tuple[str, str]
 
 
 def fold_messages(texts: Sequence[tuple[str, str]], *, sqlite: bool) -> list[dict[str, str]]:
-    """What the index takes of messages: who has much to add does this before a transaction."""
-    return [{"id": i, "folded": fold(text) if sqlite else _tsvector(text)} for i, text in texts]
+    """What the index takes of messages: who has much to add does this before a transaction.
+
+    A text without a word is left out: no query finds it, and `forget_message` would not either.
+    """
+    folded = ((i, fold(text)) for i, text in texts)
+    return [{"id": i, "folded": f if sqlite else _tsvector(f)} for i, f in folded if WORD.search(f)]
 
 
 async def add_words(connection: Connection, folded: Sequence[dict[str, str]]) -> None:
@@ -111,14 +115,14 @@ _FORGET_WORDS = sa.text(
 )
 
 
-def _tsvector(text: str) -> str:
-    """The words with their places, as PostgreSQL writes them; its own parser takes `foo-bar.com` for one word.
+def _tsvector(folded: str) -> str:
+    """The words of a folded text with their places, as PostgreSQL writes them; its own parser takes `foo-bar.com` for one word.
 
     What exceeds PostgreSQL's limits (16,383 places, a megabyte) is not indexed.
     """
     entries: list[str] = []
     size = 0
-    for place, word in enumerate(WORD.findall(fold(text[:MAX_VECTOR_CHARS])), 1):
+    for place, word in enumerate(WORD.findall(folded[:MAX_VECTOR_CHARS]), 1):
         length = len(word.encode())
         size += length + 8
         if place > 16_383 or size > 900_000:
