@@ -235,7 +235,7 @@ def test_export_writes_markdown_or_json_and_never_over_a_file(
     terminal: Open, candide: Any, tmp_path: Path
 ) -> None:
     candide.run("ask", "markdown")
-    chat = terminal()
+    chat = terminal(columns=200)
     chat.wait_for_prompt()
     chat.send(f"/export {tmp_path}/a.md")
     chat.wait_for(r"^written to ")

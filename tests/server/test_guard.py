@@ -130,6 +130,24 @@ async def test_a_hundred_megabytes_are_refused_unread(here: Here) -> None:
     writer.close()
 
 
+async def test_who_sends_too_much_can_still_read_why(start_here: HereStarter) -> None:
+    here = await start_here({"max_body_mb": 1})
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+    writer.write(
+        b"POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n"
+    )
+    # The server has refused by now; what comes then must not have it reset the connection.
+    await asyncio.sleep(0.3)
+    for _ in range(30):
+        writer.write(b" " * 100_000)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+    reply = await asyncio.wait_for(reader.read(), 10)
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b"too_large" in reply
+    writer.close()
+
+
 @pytest.mark.parametrize("length", [b"-5", b"abc", b"1e3", b""])
 async def test_a_length_that_is_none_is_refused(here: Here, length: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", here.port)

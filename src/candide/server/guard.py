@@ -10,7 +10,10 @@ Bodies are counted as they come, so that a large one is refused before it fills 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,6 +27,24 @@ from candide.server.services import Access
 from candide.server.session import has_key, has_session
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
+
+
+LINGER_S = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How large the body of a request may be, and the setting that says so."""
+
+    n_bytes: int
+    setting: str
+
+    def exceeded(self) -> TooLarge:
+        return TooLarge(
+            f"the body is larger than {self.n_bytes // 2**20} MiB",
+            hint=f"raise {self.setting} in the settings",
+        )
 
 
 class Guard:
@@ -42,22 +63,23 @@ class Guard:
         try:
             self._check(scope["path"], headers)
             limit = self._limit(scope)
-            if int(headers.get("content-length") or 0) > limit:
-                raise _too_large(limit)
+            if int(headers.get("content-length") or 0) > limit.n_bytes:
+                raise limit.exceeded()
         except CandideError as error:
-            await _refuse(send, error)
+            await _refuse(receive, send, error)
             return
         except ValueError:
-            await _refuse(send, NotAllowed("Content-Length is not a number", status=400))
+            await _refuse(receive, send, NotAllowed("Content-Length is not a number", status=400))
             return
         if "content-length" in headers or scope["method"] in ("GET", "HEAD", "DELETE"):
             await self._app(scope, receive, send)
             return
         await _call_limited(self._app, scope, receive, send, limit)
 
-    def _limit(self, scope: Scope) -> int:
-        is_import = scope["method"] == "POST" and scope["path"] == "/api/imports"
-        return self._access.max_import_bytes if is_import else self._access.max_body_bytes
+    def _limit(self, scope: Scope) -> Limit:
+        if scope["method"] == "POST" and scope["path"] == "/api/imports":
+            return Limit(self._access.max_import_bytes, "max_import_mb")
+        return Limit(self._access.max_body_bytes, "max_body_mb")
 
     def _check(self, path: str, headers: Headers) -> None:
         if path in OPEN_PATHS:
@@ -111,7 +133,7 @@ def _host_name(host: str) -> str:
     return (host.rpartition(":")[0] if host.count(":") == 1 else host).lower()
 
 
-async def _call_limited(app: ASGIApp, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+async def _call_limited(app: ASGIApp, scope: Scope, receive: Receive, send: Send, limit: Limit) -> None:
     """Call the application, but for a body that turns out too large: then the answer says so, whatever it says."""
     seen = 0
 
@@ -119,30 +141,45 @@ async def _call_limited(app: ASGIApp, scope: Scope, receive: Receive, send: Send
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _too_large(limit)
+        if seen > limit.n_bytes:
+            raise limit.exceeded()
         return message
 
     async def send_checked(message: Message) -> None:
-        if seen <= limit:
+        if seen <= limit.n_bytes:
             await send(message)
         elif message["type"] == "http.response.start":
-            await _refuse(send, _too_large(limit))
+            await _refuse(receive, send, limit.exceeded())
 
     await app(scope, receive_limited, send_checked)
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {limit // 2**20} MiB", hint="raise max_body_mb in the settings")
-
-
-async def _refuse(send: Send, error: CandideError) -> None:
+async def _refuse(receive: Receive, send: Send, error: CandideError) -> None:
     body = msgspec.json.encode(error_body(error))
     headers: list[Any] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    if error.status == 413:
+    is_too_large = error.status == 413
+    if is_too_large:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": is_too_large})
+    if is_too_large:
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _linger(receive: Receive) -> None:
+    """Let go by what a client is still sending, for a while.
+
+    A connection that is closed with something unread is reset, and the client may never read why (RFC 9112, 9.6).
+    """
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
