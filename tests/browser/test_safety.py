@@ -495,7 +495,10 @@ def test_a_key_opens_the_page_and_only_a_key(
     expect(stranger.locator(".answer")).to_contain_text("Beans.")
     assert stranger.request.get("/api/conversations").status == 401
 
-    page.context.clear_cookies()
+    page.keyboard.press("Control+,")
+    page.get_by_role("button", name="Sign out").click()
+    expect(field).to_be_visible()
+    assert page.context.cookies() == []
     page.reload()
     expect(field).to_be_visible()
     expect(page.locator("nav")).to_have_count(0)

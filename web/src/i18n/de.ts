@@ -136,6 +136,7 @@ export const de: Messages = {
   'key.enter': 'Anmelden',
   'key.help': 'Wer diesen Server betreibt, hat ihn: Es ist die Einstellung api_key.',
   'key.label': 'Schlüssel dieses Servers',
+  'key.leave': 'Abmelden',
   'language.browser': 'Wie der Browser',
   'language.title': 'Sprache',
   loading: 'Wird geladen …',

@@ -133,6 +133,7 @@ export const en = {
   'key.enter': 'Enter',
   'key.help': 'Whoever runs this server has it: it is the setting api_key.',
   'key.label': 'Key of this server',
+  'key.leave': 'Sign out',
   'language.browser': 'As the browser',
   'language.title': 'Language',
   loading: 'Loading…',

@@ -135,6 +135,7 @@ export const es: Messages = {
   'key.enter': 'Entrar',
   'key.help': 'La tiene quien administra este servidor: es el ajuste api_key.',
   'key.label': 'Clave de este servidor',
+  'key.leave': 'Cerrar sesión',
   'language.browser': 'El del navegador',
   'language.title': 'Idioma',
   loading: 'Cargando…',

@@ -135,6 +135,7 @@ export const fr: Messages = {
   'key.enter': 'Entrer',
   'key.help': 'La personne qui gère ce serveur l’a : c’est le réglage api_key.',
   'key.label': 'Clé de ce serveur',
+  'key.leave': 'Se déconnecter',
   'language.browser': 'Celle du navigateur',
   'language.title': 'Langue',
   loading: 'Chargement…',
