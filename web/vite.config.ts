@@ -18,5 +18,10 @@ export default defineConfig(({ mode }) => ({
   },
   server: { proxy: { '/api': 'http://127.0.0.1:8000', '/v1': 'http://127.0.0.1:8000' } },
   resolve: mode === 'test' ? { conditions: ['browser'] } : {},
-  test: { environment: 'jsdom', include: ['src/**/*.spec.ts'], testTimeout: 20_000 },
+  test: {
+    environment: 'jsdom',
+    include: ['src/**/*.spec.ts'],
+    testTimeout: 20_000,
+    setupFiles: ['vitest.setup.ts'],
+  },
 }))
