@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from candide import __version__
-from candide.server.api import build_router as build_api
-from candide.server.failures import install_error_handlers
+from candide.server.api import build_routers as build_api
+from candide.server.failures import ErrorReply, install_error_handlers
 from candide.server.guard import Guard
-from candide.server.openai import build_router as build_openai
-from candide.server.openai.errors import ErrorReply
+from candide.server.openai import build_routers as build_openai
 from candide.server.page import build_router as build_page
+from candide.server.routers import add_routes
 from candide.server.services import Services
 from candide.server.session import build_router as build_session
 from candide.server.status import build_router as build_status
@@ -31,12 +31,10 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    app.include_router(build_api(services))
-    app.include_router(build_transfer(services))
-    app.include_router(build_openai(services))
-    app.include_router(build_status(services))
-    app.include_router(build_session(services.access))
-    app.include_router(build_page())
+    add_routes(app, build_openai(services))
+    add_routes(app, build_api(services))
+    add_routes(app, [build_transfer(services), build_status(services), build_session(services.access)])
+    add_routes(app, [build_page()])
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["state"], summary="200 once requests are accepted")

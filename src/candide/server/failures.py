@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from candide.errors import BadRequest, CandideError, EngineOverloaded, NotFound
@@ -27,6 +28,28 @@ CLIENT_GONE_STATUS = 499  # as nginx writes it in its log
 
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
           409: "conflict_error", 413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    hint: str | None = None
+
+
+class ErrorReply(BaseModel):
+    """What every refused request is answered with."""
+
+    error: ErrorDetail
+
+
+ERROR_REPLIES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorReply, "description": "A parameter is wrong; `param` names it."},
+    404: {"model": ErrorReply, "description": "There is no such model or object."},
+    429: {"model": ErrorReply, "description": "The engine is overloaded; `Retry-After` says for how long."},
+    503: {"model": ErrorReply, "description": "No engine can answer now."},
+}
 
 
 def error_body(error: CandideError, status: int | None = None) -> dict[str, Any]:

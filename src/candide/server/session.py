@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from candide.errors import NotAllowed
+from candide.server.routers import make_router
 from candide.server.services import Access
 
 COOKIE = "candide_session"
@@ -51,7 +52,7 @@ def _derive_token(api_key: str) -> str:
 
 
 def build_router(access: Access) -> APIRouter:
-    router = APIRouter(prefix="/api/session", tags=["session"])
+    router = make_router("/api/session", "session")
 
     @router.get("", summary="Whether a key is asked for, and was given")
     async def get_session(request: Request) -> SessionView:  # pyright: ignore[reportUnusedFunction]

@@ -12,6 +12,7 @@ from candide import __version__
 from candide.domain.addresses import THIS_MACHINE
 from candide.domain.engines import Model
 from candide.errors import CandideError, Conflict
+from candide.server.routers import make_router
 from candide.server.services import Services
 
 PATIENCE_S = 3.0
@@ -44,7 +45,7 @@ class StatusView(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/api/status", tags=["state"])
+    router = make_router("/api/status", "state")
 
     @router.get("", summary="What answers here, and what is in its way")
     async def get_status() -> StatusView:  # pyright: ignore[reportUnusedFunction]

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from candide.errors import BadRequest
 from candide.server.api.fields import check_text
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.imports import Import
 from candide.transfer.exporter import Form
@@ -50,7 +51,7 @@ class ImportPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/api", tags=["transfer"])
+    router = make_router("/api", "transfer")
     exporter, imports = services.exporter, services.imports
 
     @router.get(

@@ -20,17 +20,10 @@ from candide.server.api import (
 from candide.server.services import Services
 
 
-def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/api")
-    router.include_router(conversations.build_router(services))
-    router.include_router(turns.build_router(services))
-    router.include_router(messages.build_router(services))
-    router.include_router(folders.build_router(services))
-    router.include_router(files.build_router(services))
-    router.include_router(preferences.build_router(services))
-    router.include_router(prompts.build_router(services))
-    router.include_router(shares.build_router(services))
-    router.include_router(changes.build_router(services))
-    router.include_router(search.build_router(services))
-    router.include_router(models.build_router(services))
-    return router
+def build_routers(services: Services) -> list[APIRouter]:
+    return [
+        module.build_router(services)
+        for module in (
+            turns, conversations, messages, folders, files, preferences, prompts, shares, changes, search, models
+        )
+    ]  # fmt: skip

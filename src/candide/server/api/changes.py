@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from candide import __version__
 from candide.domain.ids import new_id
 from candide.server.api.conversations import summarize
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.server.sse import EventStream
 
@@ -21,7 +22,7 @@ PAUSE_S = 0.03
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["changes"])
+    router = make_router("/api", "changes")
     server_id = new_id("server")
 
     @router.get(

@@ -14,6 +14,7 @@ from candide.errors import BadRequest
 from candide.server.api.fields import PARAMS, Body, Created, Name, QueryText, Text, check_params
 from candide.server.api.messages import MessageView, show_message
 from candide.server.api.models import check_model
+from candide.server.routers import make_router
 from candide.server.services import Services
 
 ID_PATTERN = "^conv_[0-7][0-9a-hjkmnp-tv-z]{25}$"
@@ -70,7 +71,7 @@ class ConversationPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/conversations", tags=["conversations"])
+    router = make_router("/api/conversations", "conversations")
     conversations = services.conversations
 
     @router.post("", status_code=201, summary="Make a conversation")

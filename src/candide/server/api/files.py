@@ -14,6 +14,7 @@ from candide.domain.messages import StoredFile
 from candide.errors import BadRequest, TooLarge
 from candide.server.api.fields import check_text
 from candide.server.api.messages import FileView
+from candide.server.routers import make_router
 from candide.server.services import Services
 
 MAX_FILE_BYTES = 20 * 2**20
@@ -36,7 +37,7 @@ DOWNLOAD = {
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/files", tags=["files"])
+    router = make_router("/api/files", "files")
     files = services.files
 
     @router.post(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from candide.errors import BadRequest
 from candide.server.api.fields import Body, Label, Text
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.folders import Folder
 
@@ -37,7 +38,7 @@ class FolderPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/folders", tags=["folders"])
+    router = make_router("/api/folders", "folders")
     folders = services.folders
 
     @router.get("", summary="The folders, by name")

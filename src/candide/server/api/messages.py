@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from candide.domain.messages import Message
 from candide.server.api.fields import Body, Text
+from candide.server.routers import make_router
 from candide.server.services import Services
 
 
@@ -77,7 +78,7 @@ class NewFeedback(Body):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/messages", tags=["messages"])
+    router = make_router("/api/messages", "messages")
     messages = services.messages
 
     @router.delete("/{message_id}", status_code=204, summary="Delete with all that follows; restore undoes it")  # fmt: skip

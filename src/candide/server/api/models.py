@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from candide.domain.engines import Model
 from candide.errors import EngineUnavailable
+from candide.server.routers import make_router
 from candide.server.services import Services
 
 
@@ -33,7 +34,7 @@ class ModelPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["models"])
+    router = make_router("/api", "models")
 
     @router.get("/models", summary="The models that can be asked")
     async def list_models() -> ModelPage:  # pyright: ignore[reportUnusedFunction]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from candide.server.api.fields import PARAMS, Body, Name, Text, check_params
 from candide.server.api.models import check_model
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.preferences import Preferences
 
@@ -27,7 +28,7 @@ class PreferenceChanges(Body):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/preferences", tags=["preferences"])
+    router = make_router("/api/preferences", "preferences")
     preferences = services.preferences
 
     @router.get("", summary="The user's preferences")

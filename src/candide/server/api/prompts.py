@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from candide.errors import BadRequest
 from candide.server.api.fields import Body, Label, Text
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.prompts import Prompt
 
@@ -34,7 +35,7 @@ class PromptPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/prompts", tags=["prompts"])
+    router = make_router("/api/prompts", "prompts")
     prompts = services.prompts
 
     @router.get("", summary="The prompts, by name")

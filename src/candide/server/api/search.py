@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from candide.server.api.fields import QueryText
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.words import Found
 
@@ -28,7 +29,7 @@ class FoundPage(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["search"])
+    router = make_router("/api", "search")
 
     @router.get("/search", summary="Find messages and titles by their words, in any language")
     async def search(  # pyright: ignore[reportUnusedFunction]

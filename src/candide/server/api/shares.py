@@ -17,6 +17,7 @@ from candide.domain.messages import Message
 from candide.server.api.fields import Body, Name
 from candide.server.api.files import DOWNLOAD, send_file
 from candide.server.api.messages import MessageView, show_message
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.store.shares import Share, no_share
 
@@ -45,7 +46,7 @@ class SharedView(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["shares"])
+    router = make_router("/api", "shares")
     shares = services.shares
 
     @router.post("/conversations/{conversation_id}/shares", status_code=201, summary="Let whoever has the link read a branch")  # fmt: skip

@@ -13,6 +13,7 @@ from candide.domain.turns import Turn
 from candide.errors import BadRequest
 from candide.server.api.fields import PARAMS, Body, Name, Text, check_params
 from candide.server.api.models import check_model
+from candide.server.routers import make_router
 from candide.server.services import Services
 from candide.server.sse import EventStream
 from candide.store.turns import UNSET
@@ -44,7 +45,7 @@ class TurnView(BaseModel):
 
 
 def build_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["turns"])
+    router = make_router("/api", "turns")
     turns = services.turns
 
     @router.post("/conversations/{conversation_id}/turns", status_code=202, summary="Ask; the answer is written whether anyone listens or not")  # fmt: skip

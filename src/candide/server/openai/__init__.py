@@ -11,19 +11,14 @@ from candide.server.openai.completions import build_completions_router
 from candide.server.openai.embeddings import build_embeddings_router
 from candide.server.openai.models import build_models_router
 from candide.server.openai.responses import ResponseServices, build_responses_router
-from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 
 
-def build_router(services: ResponseServices) -> APIRouter:
+def build_routers(services: ResponseServices) -> list[APIRouter]:
     """Everything under `/v1`, what is not there included."""
-    router = APIRouter(prefix="/v1", tags=["OpenAI API"], route_class=StrictRoute)
-    router.include_router(build_chat_router(services.routes))
-    router.include_router(build_completions_router(services.routes))
-    router.include_router(build_embeddings_router(services.routes))
-    router.include_router(build_responses_router(services))
-    router.include_router(build_models_router(services.routes))
+    rest = make_router("/v1", "OpenAI API")
 
-    @router.api_route(
+    @rest.api_route(
         "/{path:path}",
         methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         include_in_schema=False,
@@ -31,4 +26,11 @@ def build_router(services: ResponseServices) -> APIRouter:
     async def refuse_unknown_path(path: str, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         raise NotFound(f"unknown request URL: {request.method} /v1/{path}", code="unknown_url")
 
-    return router
+    return [
+        build_chat_router(services.routes),
+        build_completions_router(services.routes),
+        build_embeddings_router(services.routes),
+        build_responses_router(services),
+        build_models_router(services.routes),
+        rest,
+    ]

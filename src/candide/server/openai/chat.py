@@ -11,17 +11,18 @@ from starlette.responses import Response
 from candide.engine.routes import Routes
 from candide.errors import EngineBroke
 from candide.server.disconnect import UntilGone
-from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.failures import ERROR_REPLIES
 from candide.server.openai.streams import open_stream, write_frames
 from candide.server.openai.wire import ChatRequest
 from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 from candide.server.sse import EventStream
 
 PATH = "/chat/completions"
 
 
 def build_chat_router(routes: Routes) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = make_router("/v1", "OpenAI API", route_class=StrictRoute)
 
     @router.post(PATH, summary="Create a chat completion", responses=ERROR_REPLIES)
     async def create_chat_completion(body: ChatRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]

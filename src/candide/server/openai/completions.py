@@ -11,7 +11,7 @@ from starlette.responses import Response
 from candide.engine.routes import Routes
 from candide.errors import BadRequest, EngineBroke
 from candide.server.disconnect import UntilGone
-from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.failures import ERROR_REPLIES
 from candide.server.openai.streams import (
     decode_text_frame,
     open_stream,
@@ -19,13 +19,14 @@ from candide.server.openai.streams import (
 )
 from candide.server.openai.wire import CompletionRequest
 from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 from candide.server.sse import EventStream
 
 PATH = "/completions"
 
 
 def build_completions_router(routes: Routes) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = make_router("/v1", "OpenAI API", route_class=StrictRoute)
 
     @router.post(PATH, summary="Create a completion", responses=ERROR_REPLIES)
     async def create_completion(body: CompletionRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]

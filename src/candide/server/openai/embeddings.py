@@ -14,9 +14,10 @@ from starlette.responses import Response
 from candide.engine.routes import Routes
 from candide.errors import BadRequest, EngineBroke
 from candide.server.disconnect import UntilGone
-from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.failures import ERROR_REPLIES
 from candide.server.openai.wire import EmbeddingRequest
 from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 
 PATH = "/embeddings"
 
@@ -32,7 +33,7 @@ class _Reply(msgspec.Struct):
 
 
 def build_embeddings_router(routes: Routes) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = make_router("/v1", "OpenAI API", route_class=StrictRoute)
 
     @router.post(PATH, summary="Create embeddings", responses=ERROR_REPLIES)
     async def create_embeddings(body: EmbeddingRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from candide.domain.engines import Model
 from candide.engine.routes import Routes
 from candide.errors import NotFound
-from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.failures import ERROR_REPLIES
 from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 
 
 class ModelObject(BaseModel):
@@ -27,7 +28,7 @@ class ModelList(BaseModel):
 
 
 def build_models_router(routes: Routes) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = make_router("/v1", "OpenAI API", route_class=StrictRoute)
 
     @router.get("/models", summary="List the models", responses={503: ERROR_REPLIES[503]})
     async def list_models() -> ModelList:  # pyright: ignore[reportUnusedFunction]

@@ -23,12 +23,12 @@ from candide.engine.routes import Routes
 from candide.errors import BadRequest, CandideError, EngineBroke
 from candide.scheduler import TurnScheduler
 from candide.server.disconnect import UntilGone
-from candide.server.failures import internal_error
-from candide.server.openai.errors import ERROR_REPLIES
+from candide.server.failures import ERROR_REPLIES, internal_error
 from candide.server.openai.response_events import Event, ResponseWriter, encode_event
 from candide.server.openai.response_wire import ResponseRequest, to_chat_messages
 from candide.server.openai.streams import OpenStream, open_stream
 from candide.server.requests import StrictRoute
+from candide.server.routers import make_router
 from candide.server.sse import EventStream
 from candide.store.conversations import ConversationStore
 from candide.store.responses import ResponseStore, StoredResponse
@@ -64,7 +64,7 @@ class DeletedResponse(BaseModel):
 
 
 def build_responses_router(services: ResponseServices) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = make_router("/v1", "OpenAI API", route_class=StrictRoute)
 
     @router.post("/responses", summary="Create a response", responses=ERROR_REPLIES)
     async def create_response(body: ResponseRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
