@@ -144,7 +144,7 @@ class TurnScheduler:
 
     async def _run(self, turn: Turn, fresh: bool) -> None:
         try:
-            live, earlier = await self._log.open_turn(turn.id, fresh=fresh)
+            live, earlier = await self._log.open_turn(turn.id, fresh=turn if fresh else None)
         except StoreError as error:
             # It will be found again when its lease has run out.
             log.warning("turn %s waits: %s", turn.id, error.message)

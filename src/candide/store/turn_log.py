@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ from candide.domain.turns import (
     EngineSwitched,
     ReasoningDelta,
     TextDelta,
+    Turn,
     TurnEvent,
     TurnFailed,
     TurnFinished,
@@ -70,11 +71,21 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         )
 
 
+class Place(NamedTuple):
+    """Where a turn's answer stands."""
+
+    turn_id: str
+    answer_message_id: str
+    conversation_id: str
+
+
 class LiveTurn:
     """A turn that this process runs: its committed events, what is pending, and who waits for more."""
 
     def __init__(self, turn_id: str, events: list[TurnEvent]) -> None:
         self.turn_id = turn_id
+        self.place: Place | None = None
+        """None while it need not be known and is not."""
         self.frames = [LoggedEvent(seq, event).frame() for seq, event in enumerate(events, 1)]
         self.pending: list[TurnEvent] = []
         self.text = "".join(e.text for e in events if isinstance(e, TextDelta))
@@ -151,13 +162,15 @@ class TurnLog:
         for live in list(self._live.values()):
             self._forget(live)
 
-    async def open_turn(self, turn_id: str, *, fresh: bool = False) -> tuple[LiveTurn, list[TurnEvent]]:
+    async def open_turn(self, turn_id: str, *, fresh: Turn | None = None) -> tuple[LiveTurn, list[TurnEvent]]:
         """Begin to write a turn's events, after those that it has; the events that it has.
 
-        A `fresh` turn never ran and has none.
+        A turn that is given as `fresh` never ran and has none.
         """
         events = [] if fresh else [logged.event for logged in await self.read(turn_id, 0)]
         live = self._live[turn_id] = LiveTurn(turn_id, events)
+        if fresh:
+            live.place = Place(fresh.id, fresh.answer_message_id, fresh.conversation_id)
         self._opened.set()
         self._opened = asyncio.Event()
         return live, events
@@ -244,8 +257,7 @@ class TurnLog:
         """The events above `after`, and whether they are the last ones. Raises NotFound."""
         async with self._database.read() as connection:
             # The state first: were the events read first, the turn could end before its state is read.
-            query = sa.select(turns.c.state).where(turns.c.id == turn_id)
-            row = (await connection.execute(query)).first()
+            row = (await connection.execute(_FIND_STATE, {"turn": turn_id})).first()
             if row is None:
                 raise NotFound(f"there is no turn '{turn_id}'")
             return row.state in FINAL_STATES, await _fetch_events(connection, turn_id, after)
@@ -353,6 +365,10 @@ _FIND_EVENTS = (
     .where(turn_events.c.turn_id == sa.bindparam("turn"), turn_events.c.seq > sa.bindparam("after"))
     .order_by(turn_events.c.seq)
 )
+_FIND_STATE = sa.select(turns.c.state).where(turns.c.id == sa.bindparam("turn"))
+_FIND_PLACE = sa.select(turns.c.id, turns.c.answer_message_id, turns.c.conversation_id).where(
+    turns.c.id == sa.bindparam("turn")
+)
 _END_TURN = (
     turns.update()
     .where(turns.c.id == sa.bindparam("turn"))
@@ -399,10 +415,12 @@ async def _save_ends(
     connection: Connection, ends: list[tuple[LiveTurn, TurnFinished | TurnFailed]]
 ) -> list[str]:
     """Save how turns ended: their state, and their answers with the words in them; the conversations' ids."""
-    query = sa.select(turns.c.id, turns.c.answer_message_id, turns.c.conversation_id)
-    found = await connection.execute(query.where(turns.c.id.in_([live.turn_id for live, _ in ends])))
-    places = {row.id: row for row in found}
-    rows = [_describe_end(live, last, places[live.turn_id]) for live, last in ends]
+    rows: list[dict[str, Any]] = []
+    for live, last in ends:
+        if live.place is None:
+            found = await connection.execute(_FIND_PLACE, {"turn": live.turn_id})
+            live.place = Place(*found.one())
+        rows.append(_describe_end(live, last, live.place))
     # Conversations first and in one order, as everywhere: nobody waits in a circle for locks.
     rows.sort(key=lambda row: row["conversation"])
     await connection.execute(_TOUCH_CONVERSATION, rows)
@@ -414,7 +432,7 @@ async def _save_ends(
     return [row["conversation"] for row in rows]
 
 
-def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: sa.Row[Any]) -> dict[str, Any]:
+def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: Place) -> dict[str, Any]:
     if isinstance(last, TurnFinished):
         turn_state: TurnState = last.state
         answer_state: MessageState = "complete" if last.state == "finished" else "stopped"

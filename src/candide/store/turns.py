@@ -30,10 +30,24 @@ UNSET: Any = object()
 # Made once: putting a statement together costs more than running it.
 _ADD_TURN = turns.insert()
 _FIND_TURN = sa.select(turns).where(turns.c.id == sa.bindparam("turn"))
+# Not `in_`, whose list would be written into the statement each time.
+_IS_UNFINISHED = sa.or_(*(turns.c.state == state for state in UNFINISHED_STATES))
 _FIND_BUSY = (
     sa.select(turns.c.id)
-    .where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state.in_(UNFINISHED_STATES))
+    .where(turns.c.conversation_id == sa.bindparam("conversation"), _IS_UNFINISHED)
     .limit(1)
+)
+_FIND_UNFINISHED = (
+    sa.select(turns)
+    .where(
+        _IS_UNFINISHED,
+        sa.or_(
+            turns.c.owner.is_(None),
+            turns.c.owner != sa.bindparam("except_owner"),
+            turns.c.lease_until <= sa.bindparam("now"),
+        ),
+    )
+    .order_by(turns.c.id)
 )
 _MOVE_LEAF = (
     conversations.update()
@@ -198,13 +212,9 @@ class TurnStore:
 
         Without those on which `except_owner` has a lease that has not run out.
         """
-        theirs = sa.and_(turns.c.owner == except_owner, turns.c.lease_until > time.time())
-        query = sa.select(turns).where(
-            turns.c.state.in_(UNFINISHED_STATES), sa.or_(turns.c.owner.is_(None), ~theirs)
-        )
-        query = query.order_by(turns.c.id)
+        known = {"except_owner": except_owner, "now": time.time()}
         async with self._database.read() as connection:
-            rows = await connection.execute(query)
+            rows = await connection.execute(_FIND_UNFINISHED, known)
             return [
                 (_turn(row), None if row["owner"] is None else Lease(row["owner"], row["lease_until"]))
                 for row in rows.mappings()
@@ -224,7 +234,7 @@ class TurnStore:
                 turns.update()
                 .where(
                     turns.c.id == turn_id,
-                    turns.c.state.in_(UNFINISHED_STATES),
+                    _IS_UNFINISHED,
                     turns.c.owner.is_(None)
                     if held is None
                     else sa.and_(turns.c.owner == held.owner, turns.c.lease_until == held.until),
@@ -298,9 +308,7 @@ async def _find_by_key(connection: Connection, conversation_id: str, key: str) -
 async def _must_wait(connection: Connection, turn: sa.RowMapping) -> bool:
     """Whether an answer on the branch of a turn's question has still to be written."""
     same = turns.c.conversation_id == turn["conversation_id"]
-    query = sa.select(turns.c.answer_message_id).where(
-        same, turns.c.state.in_(UNFINISHED_STATES), turns.c.id != turn["id"]
-    )
+    query = sa.select(turns.c.answer_message_id).where(same, _IS_UNFINISHED, turns.c.id != turn["id"])
     unwritten = {row[0] for row in await connection.execute(query)}
     if not unwritten:
         return False
