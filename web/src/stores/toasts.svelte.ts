@@ -32,7 +32,9 @@ class Toasts {
   }
 
   #show(toast: Toast): void {
-    this.shown = [...this.shown.slice(-3), toast]
+    // What went wrong several times is said once.
+    const others = this.shown.filter((one) => one.undo || one.text !== toast.text)
+    this.shown = [...others.slice(-3), toast]
     setTimeout(() => this.dismiss(toast.id), toast.tone === 'error' ? 2 * SHOWN_MS : SHOWN_MS)
   }
 }
