@@ -5,6 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 # What `make test` runs: files, folders, or flags of pytest.
 TESTS ?=
+# How many processes `make test` runs files of tests in, side by side.
+JOBS ?= 1
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
 
@@ -38,7 +40,7 @@ web: install  ## Build the page again, after a change in web/
 test: lint  ## Check everything: linters, types, imports, then the tests
 	@$(PYTHON) scripts/provide_browser.py
 	$(if $(TESTS),,$(NPM) test)
-	$(BIN)/python -m pytest $(or $(TESTS),--numprocesses auto --maxprocesses 4 --dist loadfile)
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist loadfile) $(TESTS)
 
 lint: install  ## Check style, types, imports and the lock file
 	$(BIN)/ruff check $(SOURCES)

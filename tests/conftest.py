@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -343,9 +344,30 @@ async def start_runtime(
         yield start
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+def _offer_ports() -> Iterator[int]:
+    """Ports for processes that listen on them later.
+
+    None that the kernel gives away by itself (from 32768 on), and none that another worker of this run offers: what
+    was free a moment ago would be another server by then, and be taken for the one that is waited for.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(range(12_000 + 1_000 * (worker % 16), 13_000 + 1_000 * (worker % 16)))
+    start = os.getpid() % len(ports)
+    for port in itertools.cycle(ports[start:] + ports[:start]):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        yield port
+
+
+_ports = _offer_ports()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives a port that nobody listens on, another one each time."""
+    return lambda: next(_ports)
 
 
 class ServerProcess:
@@ -410,7 +432,7 @@ def _server_processes(folder: Path, arguments: list[str]) -> Iterator[Callable[.
 
     def start(*more: str, **environ: str) -> ServerProcess:
         environ = {"CANDIDE_HOME": str(folder / "home"), "CANDIDE_TITLES": "false", **environ}
-        server = ServerProcess([*arguments, *more], free_port(), environ, folder / f"{arguments[0]}.log")
+        server = ServerProcess([*arguments, *more], next(_ports), environ, folder / f"{arguments[0]}.log")
         started.append(server)
         server.start()
         return server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -121,10 +120,7 @@ class RealServer:
 
 
 @contextlib.contextmanager
-def run_candide(weights: Path, home: Path, *flags: str) -> Iterator[RealServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def run_candide(weights: Path, home: Path, port: int, *flags: str) -> Iterator[RealServer]:
     command = [sys.executable, "-m", "candide", "serve", "--model", str(weights), "--port", str(port), *flags]
     environ = {**os.environ, "CANDIDE_HOME": str(home)}
     with (home / "serve.log").open("wb") as log:
@@ -148,12 +144,20 @@ def _is_ready(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def smol_server(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    with run_candide(smol_path, tmp_path_factory.mktemp("smol"), "--context-tokens", "4096") as server:
+def smol_server(
+    smol_path: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[RealServer]:
+    with run_candide(
+        smol_path, tmp_path_factory.mktemp("smol"), free_port(), "--context-tokens", "4096"
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def qwen_server(qwen_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    with run_candide(qwen_path, tmp_path_factory.mktemp("qwen"), "--context-tokens", "4096") as server:
+def qwen_server(
+    qwen_path: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[RealServer]:
+    with run_candide(
+        qwen_path, tmp_path_factory.mktemp("qwen"), free_port(), "--context-tokens", "4096"
+    ) as server:
         yield server

@@ -83,7 +83,8 @@ def test_a_question_that_is_asked_during_the_download_is_answered_when_the_model
     assert status["download"]["total_bytes"] == smol_path.stat().st_size
     assert status["download"]["error"] is None
     conversation = server.call("POST", "/api/conversations")["id"]
-    turn = server.call("POST", f"/api/conversations/{conversation}/turns", {"text": "Say hello."})
+    question = {"text": "Say hello.", "params": {"max_tokens": 16}}
+    turn = server.call("POST", f"/api/conversations/{conversation}/turns", question)
     assert error_of(lambda: server.call("GET", "/ready"))[0] == 503
     code, reply = error_of(
         lambda: server.call(
