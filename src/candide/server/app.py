@@ -8,11 +8,11 @@ from fastapi_offline import FastAPIOffline
 
 from candide import __version__
 from candide.server.api import build_routers as build_api
-from candide.server.failures import ErrorReply, install_error_handlers
+from candide.server.failures import install_error_handlers
 from candide.server.guard import Guard
 from candide.server.openai import build_routers as build_openai
 from candide.server.page import build_router as build_page
-from candide.server.routers import add_routes
+from candide.server.routers import REFUSALS, add_routes
 from candide.server.services import Services
 from candide.server.session import build_router as build_session
 from candide.server.status import build_router as build_status
@@ -27,7 +27,7 @@ def create_app(services: Services) -> FastAPI:
         version=__version__,
         description="Conversations and durable turns under /api; the OpenAI API under /v1.",
         docs_url="/docs",
-        responses={"4XX": {"model": ErrorReply}, "5XX": {"model": ErrorReply}},
+        responses=REFUSALS,
         redoc_url=None,
     )
     install_error_handlers(app)

@@ -182,4 +182,4 @@ async def _linger(receive: Receive) -> None:
                 message = await receive()
                 if not message.get("more_body", False):
                     return
-                left -= len(message["body"])
+                left -= len(message.get("body", b""))

@@ -85,7 +85,7 @@ def fold_messages(texts: Sequence[tuple[str, str]], *, sqlite: bool) -> list[dic
 
     A text without a word is left out: no query finds it, and `forget_message` would not either.
     """
-    folded = ((i, fold(text)) for i, text in texts)
+    folded = ((i, fold(text if sqlite else text[:MAX_VECTOR_CHARS])) for i, text in texts)
     return [{"id": i, "folded": f if sqlite else _tsvector(f)} for i, f in folded if WORD.search(f)]
 
 
@@ -122,7 +122,7 @@ def _tsvector(folded: str) -> str:
     """
     entries: list[str] = []
     size = 0
-    for place, word in enumerate(WORD.findall(folded[:MAX_VECTOR_CHARS]), 1):
+    for place, word in enumerate(WORD.findall(folded), 1):
         length = len(word.encode())
         size += length + 8
         if place > 16_383 or size > 900_000:
