@@ -22,7 +22,8 @@ import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -57,12 +58,19 @@ QUICK = Patience(attempts=4, first_pause_s=0.01, longest_pause_s=0.05)
 WEIGHTS = {"smol_path": "smollm2-135m", "qwen_path": "qwen2.5-coder-1.5b"}
 """Fixtures, and the names of the models whose files they give."""
 
+REAL_TIME = {*WEIGHTS, "browser", "candide", "candide_server", "engine_process"}
+"""Fixtures of whole programs, whose time a busy machine takes from them: a test that fails has one more try, and the
+summary shows what failed."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if WEIGHTS.keys() & set(getattr(item, "fixturenames", ())):
+        wanted = set(getattr(item, "fixturenames", ()))
+        if WEIGHTS.keys() & wanted:
             item.add_marker("weights")
+        if REAL_TIME & wanted:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -206,6 +214,52 @@ async def start_engine() -> AsyncIterator[EngineStarter]:
             return await stack.enter_async_context(engine)
 
         yield start
+
+
+class EngineThread:
+    """Scripted engines in a loop on a thread of its own, so that tests may block."""
+
+    def __init__(self) -> None:
+        self.engines: list[ScriptedEngine] = []
+        self._end = asyncio.Event()
+        loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(loop)))
+        self._thread.start()
+        self._loop = loop.result(10)
+
+    def start(self, script: Script) -> ScriptedEngine:
+        """Start an engine; it listens when this returns."""
+        engine = ScriptedEngine(script)
+        self._run(engine.start())
+        self.engines.append(engine)
+        return engine
+
+    def close(self) -> None:
+        """Stop all engines and end the thread."""
+        for engine in self.engines:
+            self._run(engine.stop())
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _serve(self, loop: Future[asyncio.AbstractEventLoop]) -> None:
+        loop.set_result(asyncio.get_running_loop())
+        await self._end.wait()
+        # A connection that was accepted while its engine stopped is nobody's to close: its client does, who has ended.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                    await asyncio.wait(others)
+
+
+@pytest.fixture
+def engine_thread() -> Iterator[EngineThread]:
+    """Scripted engines for tests that block. Whoever asks for servers too asks for them after this: they end first."""
+    thread = EngineThread()
+    yield thread
+    thread.close()
 
 
 @dataclass

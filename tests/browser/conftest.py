@@ -16,7 +16,6 @@ import importlib.util
 import os
 import re
 import sys
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ from candide.store.database import Database
 from candide.store.schema import conversations
 
 if TYPE_CHECKING:
-    from conftest import ServerProcess
+    from conftest import EngineThread, ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_MS = 15_000
@@ -173,30 +172,21 @@ class Site:
 
 
 @pytest.fixture
-def site(candide_server: Callable[..., ServerProcess], tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def site(
+    engine_thread: EngineThread, candide_server: Callable[..., ServerProcess], tmp_path: Path
+) -> Callable[..., Site]:
     """Start a server over a scripted engine: `site("--api-key", "k", replies=[...])`, the members of a `Script`.
 
     What is written wholly in capitals is set in the server's environment: `CANDIDE_TITLES="true"`.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    engines: list[ScriptedEngine] = []
 
     def start(*flags: str, **script: Any) -> Site:
         environ = {name: script.pop(name) for name in list(script) if name.isupper()}
-        engine = ScriptedEngine(msgspec.convert(script, Script, from_attributes=True))
-        asyncio.run_coroutine_threadsafe(engine.start(), loop).result(10)
-        engines.append(engine)
+        engine = engine_thread.start(msgspec.convert(script, Script, from_attributes=True))
         server = candide_server("--engine-url", engine.url, *flags, **environ)
         return Site(server.url, server, engine, tmp_path / "home")
 
-    yield start
-    for engine in engines:
-        asyncio.run_coroutine_threadsafe(engine.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    return start
 
 
 @dataclass

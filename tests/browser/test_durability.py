@@ -244,6 +244,8 @@ def test_a_hidden_page_lets_go_of_its_lines_and_catches_up(
     conversation = id_of(one)
     with one.page.expect_event("requestfailed", lambda request: "/api/changes" in request.url):
         one.page.evaluate(HIDE, "hidden")
+    # What had come before the line was cut may be drawn a frame later; after that nothing comes.
+    one.page.wait_for_timeout(1000)
     shown = one.text().inner_text()
     wait_until(lambda: messages(here, conversation)[-1]["state"] == "complete", 90)
     assert one.text().inner_text() == shown

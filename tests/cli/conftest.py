@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -16,12 +15,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from candide.engine.scripted import Fault, Reply, Script, ScriptedEngine
+
+if TYPE_CHECKING:
+    from conftest import EngineThread
 
 PATIENCE_S = 90.0
 MARKDOWN = "# Candide\n\nA **bold** word.\n\n1. one\n2. two\n\n```python\nprint(1)\n```\n\nThe end."
@@ -173,18 +175,9 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture
-def engine() -> Iterator[ScriptedEngine]:
-    """A scripted engine on a thread of its own, so that tests may block."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    engine = ScriptedEngine(SCRIPT)
-    asyncio.run_coroutine_threadsafe(engine.start(), loop).result(10)
-    yield engine
-    asyncio.run_coroutine_threadsafe(engine.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+def engine(engine_thread: EngineThread) -> ScriptedEngine:
+    """A scripted engine beside the test."""
+    return engine_thread.start(SCRIPT)
 
 
 @pytest.fixture
