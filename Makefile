@@ -5,8 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 # What `make test` runs: files, folders, or flags of pytest.
 TESTS ?=
-# How many processes `make test` runs files of tests in, side by side.
-JOBS ?= 1
+# How many processes `make test` runs files of tests in, side by side; 1 for one after the other.
+JOBS ?= 2
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
 
