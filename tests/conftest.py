@@ -220,7 +220,7 @@ class EngineThread:
     """Scripted engines in a loop on a thread of its own, so that tests may block."""
 
     def __init__(self) -> None:
-        self.engines: list[ScriptedEngine] = []
+        self._engines: list[ScriptedEngine] = []
         self._end = asyncio.Event()
         loop: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(loop)))
@@ -231,12 +231,12 @@ class EngineThread:
         """Start an engine; it listens when this returns."""
         engine = ScriptedEngine(script)
         self._run(engine.start())
-        self.engines.append(engine)
+        self._engines.append(engine)
         return engine
 
     def close(self) -> None:
         """Stop all engines and end the thread."""
-        for engine in self.engines:
+        for engine in self._engines:
             self._run(engine.stop())
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()

@@ -119,9 +119,13 @@ class RealServer:
     model: str
 
 
+ServeWeights = Callable[[Path], contextlib.AbstractContextManager[RealServer]]
+
+
 @contextlib.contextmanager
-def run_candide(weights: Path, home: Path, port: int, *flags: str) -> Iterator[RealServer]:
-    command = [sys.executable, "-m", "candide", "serve", "--model", str(weights), "--port", str(port), *flags]
+def run_candide(weights: Path, home: Path, port: int) -> Iterator[RealServer]:
+    command = [sys.executable, "-m", "candide", "serve", "--model", str(weights), "--port", str(port)]
+    command += ["--context-tokens", "4096"]
     environ = {**os.environ, "CANDIDE_HOME": str(home)}
     with (home / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
@@ -144,20 +148,18 @@ def _is_ready(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def smol_server(
-    smol_path: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[RealServer]:
-    with run_candide(
-        smol_path, tmp_path_factory.mktemp("smol"), free_port(), "--context-tokens", "4096"
-    ) as server:
+def serve_weights(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> ServeWeights:
+    """Start `candide serve` over a model's file: `with serve_weights(path) as server:`."""
+    return lambda weights: run_candide(weights, tmp_path_factory.mktemp(weights.stem), free_port())
+
+
+@pytest.fixture(scope="session")
+def smol_server(smol_path: Path, serve_weights: ServeWeights) -> Iterator[RealServer]:
+    with serve_weights(smol_path) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def qwen_server(
-    qwen_path: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[RealServer]:
-    with run_candide(
-        qwen_path, tmp_path_factory.mktemp("qwen"), free_port(), "--context-tokens", "4096"
-    ) as server:
+def qwen_server(qwen_path: Path, serve_weights: ServeWeights) -> Iterator[RealServer]:
+    with serve_weights(qwen_path) as server:
         yield server

@@ -238,17 +238,23 @@ def _watch(page: Page, url: str, watched: Watched) -> None:
         if message.type in ("error", "warning"):
             watched.complaints.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
 
-    def on_request_end(request: Request) -> None:
-        # What the page's policy refuses is announced too, and ends so; it never left, and the console tells of it.
-        is_elsewhere = not request.url.startswith(url)
+    def is_elsewhere(request: Request) -> bool:
         is_http = urllib.parse.urlsplit(request.url).scheme in ("http", "https")
-        if is_elsewhere and is_http and request.failure != "csp":
+        return is_http and not request.url.startswith(url)
+
+    def on_request(request: Request) -> None:
+        if is_elsewhere(request):
             watched.complaints.append(f"fetched from elsewhere: {request.url}")
+
+    def on_request_failed(request: Request) -> None:
+        # What the page's policy refuses is announced too, and ends so; it never left, and the console tells of it.
+        if is_elsewhere(request) and request.failure == "csp":
+            watched.complaints.remove(f"fetched from elsewhere: {request.url}")
 
     page.on("console", on_console)
     page.on("pageerror", lambda error: watched.complaints.append(f"exception: {error}"))
-    page.on("requestfinished", on_request_end)
-    page.on("requestfailed", on_request_end)
+    page.on("request", on_request)
+    page.on("requestfailed", on_request_failed)
 
 
 class Chat:
