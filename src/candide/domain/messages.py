@@ -65,6 +65,8 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of an answer whose turn failed: `code`, `message`, `hint`."""
     feedback: dict[str, Any] | None = None
     """What the user thinks of an answer: `rating`, `up` or `down`, and `reason`."""
+    grounding: dict[str, Any] | None = None
+    """What an answer rests on, as `candide.domain.grounding.Grounding` in JSON."""
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -85,6 +87,8 @@ class Conversation(msgspec.Struct, kw_only=True):
     """What the user wants of every answer in it, beside their wishes for all answers."""
     params: dict[str, Any] = {}
     """Sampling parameters of every turn in it, unless the turn has its own."""
+    search: dict[str, Any] | None = None
+    """Where its answers are looked for, as `candide.domain.grounding.SearchWishes` in JSON."""
     hidden: bool = False
     """Made for a response in the background: it stands in no list, and the user's preferences are not for it."""
     deleted_at: float | None = None

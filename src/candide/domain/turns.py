@@ -6,10 +6,14 @@ the page and the store alike, is one of its members, under a sequence number tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
+
+from candide.domain.citations import Sentence
+from candide.domain.grounding import Grounding, SearchWishes
+from candide.domain.sources import NumberedSource
 
 TurnState = Literal["queued", "running", "finished", "stopped", "failed"]
 
@@ -27,6 +31,8 @@ class Turn(msgspec.Struct, kw_only=True):
     """The name that the user chose; empty for the default model."""
     params: dict[str, Any] = {}
     """Sampling parameters for the engine, in the OpenAI shape."""
+    search: SearchWishes | None = None
+    """Where the answer is looked for; what the conversation wished when the question was asked."""
     stop_requested: bool = False
     owner: str | None = None
     """The process that runs it."""
@@ -84,6 +90,47 @@ class ContextCompacted(_Event, tag=True):
     dropped_messages: int
 
 
+class SearchStarted(_Event, tag=True):
+    """The question is searched, made self-contained from what was said before it."""
+
+    query: str
+    libraries: list[str] = []
+    """Names."""
+    web: bool = False
+
+
+class SourcesFound(_Event, tag=True):
+    """What the answer is to rest on, frozen into the turn; a turn that goes on after it does not search again."""
+
+    query: str
+    sources: list[NumberedSource]
+    """The best first; the nearest ones where none is good enough."""
+    is_good: bool = True
+    unread: list[str] = []
+    """What of the libraries and the question's files could not be read."""
+    missing: list[str] = []
+    """Parts of the search that did not work: `words`, `vectors`, `web`."""
+
+
+class CitationMarked(_Event, tag=True):
+    """A mark like `[2]` stands in the answer's text so far, at `[start, end)` in characters."""
+
+    number: int
+    start: int
+    end: int
+
+
+class CitationsChecked(_Event, tag=True):
+    """The answer was checked, sentence by sentence."""
+
+    text: str | None = None
+    """The answer as it was corrected, in place of all text before this event; None where nothing was to correct."""
+    sentences: list[Sentence] = []
+    abstained: bool = False
+    extract: list[Sentence] = []
+    """Where the model failed: the sentences of the sources that answer best; offsets are those of the answer."""
+
+
 class TurnFinished(_Event, tag=True):
     """The end of an answer that is whole or was stopped by the user."""
 
@@ -104,7 +151,17 @@ class TurnFailed(_Event, tag=True):
 
 
 TurnEvent = (
-    TurnStarted | TextDelta | ReasoningDelta | EngineSwitched | ContextCompacted | TurnFinished | TurnFailed
+    TurnStarted
+    | SearchStarted
+    | SourcesFound
+    | TextDelta
+    | ReasoningDelta
+    | CitationMarked
+    | EngineSwitched
+    | ContextCompacted
+    | CitationsChecked
+    | TurnFinished
+    | TurnFailed
 )
 
 FINAL_EVENTS = (TurnFinished, TurnFailed)
@@ -116,6 +173,39 @@ _decoder = msgspec.json.Decoder(TurnEvent)
 def decode_event(data: bytes | str) -> TurnEvent:
     """Read an event as `encode_event` wrote it; raises msgspec.ValidationError on anything else."""
     return _decoder.decode(data)
+
+
+def join_text(events: Iterable[TurnEvent]) -> str:
+    """The answer's text after these events."""
+    pieces: list[str] = []
+    for event in events:
+        if isinstance(event, TextDelta):
+            pieces.append(event.text)
+        elif isinstance(event, CitationsChecked) and event.text is not None:
+            pieces = [event.text]
+    return "".join(pieces)
+
+
+def begin_grounding(found: SourcesFound) -> Grounding:
+    """What an answer rests on that is still to be written."""
+    return Grounding(
+        query=found.query,
+        sources=found.sources,
+        is_good=found.is_good,
+        unread=found.unread,
+        missing=found.missing,
+    )
+
+
+def finish_grounding(grounding: Grounding, checked: CitationsChecked) -> Grounding:
+    """The same once the answer was checked."""
+    return msgspec.structs.replace(
+        grounding,
+        sentences=checked.sentences,
+        abstained=checked.abstained,
+        extract=checked.extract,
+        checked=True,
+    )
 
 
 def event_kind(event: TurnEvent) -> str:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Generator
 from typing import Literal, NamedTuple
 
-Kind = Literal["conversation", "folders", "prompts", "preferences", "shares", "status"]
+Kind = Literal["conversation", "folders", "prompts", "preferences", "shares", "libraries", "jobs", "status"]
 
 
 class Change(NamedTuple):

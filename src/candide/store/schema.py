@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     text,
 )
@@ -54,6 +55,7 @@ conversations = Table(
     Column("former_folder_id", String(40)),
     Column("instructions", Text),
     Column("params", JSON, nullable=False, default=dict, server_default=text("'{}'")),
+    Column("search", JSON(none_as_null=True)),
     # The title as searches compare it; see `candide.store.folding`.
     Column("title_words", Text, nullable=False, default=_fold_title, server_default=text("''")),
     Index("conversations_by_time", "updated_at"),
@@ -80,6 +82,7 @@ messages = Table(
     Column("finish_reason", Text),
     Column("error", JSON(none_as_null=True)),
     Column("feedback", JSON(none_as_null=True)),
+    Column("grounding", JSON(none_as_null=True)),
     # The message with whose deletion this one went; null of those that are there.
     Column("deleted_with", String(40)),
     # Of a message that was deleted: the leaf that was current before, if it went with it.
@@ -97,6 +100,7 @@ turns = Table(
     Column("state", String(16), nullable=False),
     Column("model", Text, nullable=False),
     Column("params", JSON, nullable=False),
+    Column("search", JSON(none_as_null=True)),
     Column("idempotency_key", String(255)),
     Column("stop_requested", Boolean, nullable=False, default=False),
     Column("error", JSON),
@@ -202,4 +206,129 @@ imports = Table(
     Column("error", Text),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+)
+
+libraries = Table(
+    "libraries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("deleted_at", Float),
+)
+
+# What was added to libraries: their sources come from it.
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("library_id", String(40), ForeignKey("libraries.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("refresh_s", Float),
+    Column("watched", Boolean, nullable=False, default=False, server_default=false()),
+    Column("checked_at", Float),
+    Column("next_check_at", Float),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("library_id", "uri"),
+    Index("targets_by_check", "next_check_at"),
+)
+
+# A source that reads differently now is a new row; the one before it is not current any more.
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("library_id", String(40), ForeignKey("libraries.id", ondelete="CASCADE"), nullable=False),
+    Column("target_id", String(40)),
+    # What makes it the same source as before: its address, or the id that it brought along.
+    Column("key", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("external_id", Text),
+    Column("kind", String(16), nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("published", Float),
+    Column("group_id", String(40)),
+    Column("simhash", BigInteger),
+    Column("length", Integer, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("sections", JSON, nullable=False),
+    Column("pages", JSON, nullable=False),
+    # Where its file was kept, under the home.
+    Column("original", Text),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("current", Boolean, nullable=False),
+    Column("fetched_at", Float, nullable=False),
+    Index("sources_by_key", "library_id", "key", "current"),
+    Index("sources_of_target", "target_id"),
+)
+
+source_texts = Table(
+    "source_texts",
+    metadata,
+    Column("source_id", String(40), ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_id", String(40), ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("headings", Text, nullable=False),
+    Column("page", Integer),
+    Index("passages_of_source", "source_id"),
+)
+
+# What the indexes have to take in, in order.
+index_changes = Table(
+    "index_changes",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_id", String(40), nullable=False),
+)
+
+# The last number that was given out, of passages and of changes; the rows are made by the migration.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("library_id", String(40), ForeignKey("libraries.id", ondelete="CASCADE"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("target_ids", JSON, nullable=False),
+    Column("progress", JSON, nullable=False),
+    Column("problems", JSON, nullable=False),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index("jobs_by_state", "state"),
+)
+
+# The addresses that a job has found, and which of them it is done with: what a restart steps over.
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("target_id", String(40), nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
 )

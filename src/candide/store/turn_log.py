@@ -24,11 +24,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from candide.domain.grounding import Grounding
 from candide.domain.messages import MessageState
 from candide.domain.turns import (
     FINAL_STATES,
+    CitationsChecked,
     EngineSwitched,
     ReasoningDelta,
+    SourcesFound,
     TextDelta,
     Turn,
     TurnEvent,
@@ -36,9 +39,12 @@ from candide.domain.turns import (
     TurnFinished,
     TurnStarted,
     TurnState,
+    begin_grounding,
     decode_event,
     encode_event,
     event_kind,
+    finish_grounding,
+    join_text,
 )
 from candide.errors import NotFound, StoreError
 from candide.store.changes import Changes
@@ -88,23 +94,28 @@ class LiveTurn:
         """None while it need not be known and is not."""
         self.frames = [LoggedEvent(seq, event).frame() for seq, event in enumerate(events, 1)]
         self.pending: list[TurnEvent] = []
-        self.text = "".join(e.text for e in events if isinstance(e, TextDelta))
+        self.text = join_text(events)
         self.reasoning = "".join(e.text for e in events if isinstance(e, ReasoningDelta))
         self.model: str | None = None
         self.engine: str | None = None
+        self.grounding: Grounding | None = None
         for event in events:
-            self.note_writer(event)
+            self.note(event)
         self.ended = False
         self.lost = False
         """Another owner has taken the turn over; nothing more is written here."""
         self._waiters: list[asyncio.Future[None]] = []
 
-    def note_writer(self, event: TurnEvent) -> None:
-        """Remember who writes the answer from this event on."""
+    def note(self, event: TurnEvent) -> None:
+        """Remember what is saved with the answer beside its text: who wrote it, and what it rests on."""
         if isinstance(event, TurnStarted):
             self.model, self.engine = event.model, event.engine
         elif isinstance(event, EngineSwitched):
             self.engine = event.to_engine
+        elif isinstance(event, SourcesFound):
+            self.grounding = begin_grounding(event)
+        elif isinstance(event, CitationsChecked) and self.grounding is not None:
+            self.grounding = finish_grounding(self.grounding, event)
 
     def take_pending(self) -> list[TurnEvent]:
         """What to commit next; runs of text become one event."""
@@ -183,10 +194,12 @@ class TurnLog:
             live.text += event.text
         elif isinstance(event, ReasoningDelta):
             live.reasoning += event.text
-        elif isinstance(event, (TurnStarted, EngineSwitched)):
-            live.note_writer(event)
         elif isinstance(event, (TurnFinished, TurnFailed)):
             self._urgent.set()
+        else:
+            if isinstance(event, CitationsChecked) and event.text is not None:
+                live.text = event.text
+            live.note(event)
         live.pending.append(event)
         self._dirty[live] = None
         self._work.set()
@@ -394,6 +407,7 @@ _END_ANSWER = (
         timings=sa.bindparam("answer_timings"),
         finish_reason=sa.bindparam("answer_finish_reason"),
         error=sa.bindparam("turn_error"),
+        grounding=sa.bindparam("answer_grounding"),
     )
 )
 _TOUCH_CONVERSATION = (
@@ -457,6 +471,7 @@ def _describe_end(live: LiveTurn, last: TurnFinished | TurnFailed, place: Place)
         "answer_engine": live.engine,
         "answer_timings": timings,
         "answer_finish_reason": finish_reason,
+        "answer_grounding": None if live.grounding is None else msgspec.to_builtins(live.grounding),
         # Whoever stops an answer has seen it.
         "is_news": answer_state != "stopped",
     }

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from candide.domain.grounding import SearchWishes
 from candide.domain.ids import new_id
 from candide.domain.messages import Message
 from candide.domain.turns import FINAL_STATES, UNFINISHED_STATES, Turn, merge_params
@@ -79,13 +80,14 @@ class TurnStore:
         attachments: Sequence[str] = (),
         model: str = "",
         params: dict[str, Any] | None = None,
+        search: SearchWishes | None = None,
         idempotency_key: str | None = None,
         lease: Lease | None = None,
     ) -> Turn:
         """Save a question and the turn that will answer it; both are on disk when this returns.
 
         `attachments` are ids of files. The turn's parameters are those of the user's preferences, of the
-        conversation and its own, the later before the earlier. With `user_message_id` instead of `text` the question stands already, and the answer becomes
+        conversation and its own, the later before the earlier; what is searched is `search`, or else what the conversation wishes. With `user_message_id` instead of `text` the question stands already, and the answer becomes
         a sibling of its others. Without `parent_id` the question follows the current leaf. A repeated
         `idempotency_key` gives the turn of its first use, without its owner: it is not for this caller to
         run. With a `lease` the turn is claimed in the same
@@ -132,6 +134,7 @@ class TurnStore:
                 owner=held.owner if held else None,
                 model=model or conversation.model or wishes.model or "",
                 params=merge_params(wishes.params, conversation.params, params or {}),
+                search=search or _read_wishes(conversation.search),
                 created_at=now,
             )
             answer = Message(
@@ -147,7 +150,7 @@ class TurnStore:
             added.append(answer)
             await insert_messages(connection, added)
             until = held.until if held else None
-            row = {**msgspec.structs.asdict(turn), "idempotency_key": idempotency_key, "lease_until": until}
+            row = {**msgspec.to_builtins(turn), "idempotency_key": idempotency_key, "lease_until": until}
             await connection.execute(_ADD_TURN, row)
             leaf = {"conversation": conversation_id, "leaf": answer.id, "now": now}
             await connection.execute(_MOVE_LEAF, leaf)
@@ -333,4 +336,10 @@ async def _own_message(connection: Connection, conversation_id: str, message_id:
 
 
 def _turn(row: sa.RowMapping) -> Turn:
-    return Turn(**{name: value for name, value in row.items() if name in Turn.__struct_fields__})
+    values: dict[str, Any] = {name: value for name, value in row.items() if name in Turn.__struct_fields__}
+    values["search"] = _read_wishes(values["search"])
+    return Turn(**values)
+
+
+def _read_wishes(kept: dict[str, Any] | None) -> SearchWishes | None:
+    return None if kept is None else msgspec.convert(kept, SearchWishes)

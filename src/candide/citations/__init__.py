@@ -1,0 +1,1 @@
+"""Citations: what an answer says, checked against the passages that it rests on."""

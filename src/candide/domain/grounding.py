@@ -1,0 +1,44 @@
+"""What an answer rests on: frozen into its turn, shown with it, and checked."""
+
+from __future__ import annotations
+
+import msgspec
+
+from candide.domain.citations import Sentence
+from candide.domain.sources import NumberedSource
+
+
+class SearchWishes(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where an answer is to be looked for. Of a conversation they hold until they are changed; a turn freezes its own."""
+
+    libraries: tuple[str, ...] = ()
+    """Ids."""
+    web: bool = False
+    off: bool = False
+    """Whether the libraries stay attached and are not searched."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is to be searched."""
+        return not self.off and (bool(self.libraries) or self.web)
+
+
+class Grounding(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Of an answer."""
+
+    query: str = ""
+    """What was searched."""
+    sources: list[NumberedSource] = []
+    is_good: bool = True
+    """Whether the sources were good enough to answer from; else they are the nearest."""
+    unread: list[str] = []
+    """What of the libraries and the question's files could not be read."""
+    missing: list[str] = []
+    """Parts of the search that did not work."""
+    sentences: list[Sentence] = []
+    abstained: bool = False
+    """Whether the answer is that the sources do not say."""
+    extract: list[Sentence] = []
+    """Sentences of the sources, shown where the model failed; offsets are those of the answer."""
+    checked: bool = False
+    """Whether the answer was checked; one that was stopped is not."""

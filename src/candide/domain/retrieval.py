@@ -1,0 +1,119 @@
+"""What a search asks, and who answers it: the protocols of indexes, embedders and retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from candide.domain.sources import Passage, Result, Source
+
+
+class Filters(msgspec.Struct, kw_only=True, frozen=True):
+    """What a source must be to be found; an empty member lets all through."""
+
+    libraries: tuple[str, ...] = ()
+    """Ids."""
+    sites: tuple[str, ...] = ()
+    """Hosts, with those below them: `lemonde.fr` is `www.lemonde.fr` too."""
+    languages: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
+    after: float | None = None
+    """Published at this time or later; a source without a date does not pass."""
+    before: float | None = None
+    """Published before this time."""
+
+
+class WordQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """What is looked for by words."""
+
+    text: str = ""
+    """Any of its words, the more the better."""
+    phrases: tuple[str, ...] = ()
+    """Each must stand there, word after word."""
+    without: tuple[str, ...] = ()
+    """Words and phrases that must not."""
+    language: str = ""
+    """ISO 639-1 of the text; empty when unknown."""
+
+
+class Hit(msgspec.Struct, frozen=True, array_like=True):
+    passage_id: int
+    source_id: str
+    score: float
+
+
+class IndexChange(msgspec.Struct, kw_only=True, frozen=True):
+    """A source that an index has to take in or to forget; `seq` orders changes and names how far an index has come."""
+
+    seq: int
+    source_id: str
+    source: Source | None = None
+    """None when it is to be forgotten."""
+    passages: list[Passage] = []
+
+
+class PassageIndex(Protocol):
+    """Passages that can be found by their words or by a vector.
+
+    It agrees with the database by itself: it knows how far in the order of changes it has come, also after a kill at
+    any moment, and what comes after that is given to `apply` again; taking a change in twice does no harm.
+    """
+
+    @property
+    def position(self) -> int:
+        """The `seq` up to which every change has been taken in for good."""
+        ...
+
+    def apply(self, changes: Sequence[IndexChange]) -> None:
+        """Take changes in; they can be found, and will not be forgotten, when this returns."""
+        ...
+
+    def find_words(self, query: WordQuery, filters: Filters, limit: int) -> list[Hit]: ...
+
+    def find_vector(self, vector: Sequence[float], filters: Filters, limit: int) -> list[Hit]: ...
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts: those of a question and of a passage that answers it are near each other."""
+
+    @property
+    def name(self) -> str:
+        """Of the model; vectors of one do not go with those of another."""
+        ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    async def embed_query(self, text: str) -> list[float]: ...
+
+    async def embed_passages(self, texts: Sequence[str]) -> list[list[float]]: ...
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """The outcome of a search."""
+
+    results: list[Result]
+    """Best first."""
+    query: str
+    """What was searched: the question, made self-contained."""
+    filters: Filters = Filters()
+    is_good: bool = True
+    """Whether the best of them is good enough to answer from."""
+    missing: list[str] = []
+    """Parts of the search that did not work: `words`, `vectors`, `web`."""
+
+
+class Retriever(Protocol):
+    async def search(
+        self,
+        query: str,
+        filters: Filters | None = None,
+        *,
+        limit: int = 10,
+        per_source: int = 2,
+        web: bool = False,
+    ) -> Found:
+        """Find passages; `query` may hold operators (quotes, minus, site:, before:, after:, lang:, library:)."""
+        ...

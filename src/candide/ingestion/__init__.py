@@ -1,0 +1,1 @@
+"""Ingestion: from files, pages, sites and feeds to sources and their passages."""

@@ -1,0 +1,97 @@
+"""Puts sources into prompts: their numbers, and how a question is asked over them.
+
+A source gets its number once per conversation, whichever branch it was first used on, and every later stage carries
+that number. What was shown to the model stands in the prompt where it was first shown, and is not repeated: the next
+question on the same sources begins with what the engine has read already.
+
+The wording is that which the grounding adapter was trained with (shared/assets); it serves other models as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from candide.domain.sources import NumberedSource, Passage, Result
+
+SYSTEM_PROMPT = (
+    "You answer from the numbered sources only; you use nothing else. Answer in the language of the question, in one or "
+    "two sentences, and cite the source of each statement by its number in brackets, like [2]. If the sources do not "
+    "answer the question, say so in one sentence and cite nothing."
+)
+GAP = " […] "
+"""Between two passages of one source that do not follow each other."""
+_SPACE = re.compile(r"\s+")
+_MARK = re.compile(r"[\[【](\s*\d+(?:\s*,\s*\d+)*\s*)[\]】]")
+
+
+def number_sources(known: Iterable[NumberedSource], results: Sequence[Result]) -> list[NumberedSource]:
+    """The sources of the results, each with all its passages, under the number that it has or gets here.
+
+    `known` are those of the conversation so far. Sources come in the order of their best passage.
+    """
+    numbers = {source.id: source.number for source in known}
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.source.id, []).append(result)
+    numbered: list[NumberedSource] = []
+    for source_id, its in found.items():
+        source = its[0].source
+        number = numbers.setdefault(source_id, max(numbers.values(), default=0) + 1)
+        numbered.append(
+            NumberedSource(
+                number=number,
+                id=source_id,
+                uri=source.uri,
+                title=source.title,
+                site=source.site,
+                language=source.language,
+                published=source.published,
+                external_id=source.external_id,
+                passages=sorted((result.passage for result in its), key=lambda passage: passage.start),
+            )
+        )
+    return numbered
+
+
+def leave_out_shown(
+    sources: Sequence[NumberedSource], earlier: Iterable[NumberedSource]
+) -> list[NumberedSource]:
+    """What of the sources the model has not seen yet on this branch."""
+    shown = {(source.id, passage.start, passage.end) for source in earlier for passage in source.passages}
+    fresh: list[NumberedSource] = []
+    for source in sources:
+        passages = [p for p in source.passages if (source.id, p.start, p.end) not in shown]
+        if passages:
+            fresh.append(msgspec.structs.replace(source, passages=passages))
+    return fresh
+
+
+def ask_over(sources: Sequence[NumberedSource], question: str) -> str:
+    """The user's message: the sources, which may be none that are new, and the question."""
+    if not sources:
+        return f"Question: {question}"
+    lines = [f"[{source.number}] {_title(source)}: {_join(source.passages)}" for source in sources]
+    return "Sources:\n" + "\n".join(lines) + f"\n\nQuestion: {question}"
+
+
+def _title(source: NumberedSource) -> str:
+    return _flatten(source.title) or source.uri
+
+
+def _join(passages: Sequence[Passage]) -> str:
+    text = ""
+    end = 0
+    for passage in passages:
+        if text:
+            text += " " if passage.start <= end + 2 else GAP
+        text += _flatten(passage.text)
+        end = passage.end
+    return text
+
+
+def _flatten(text: str) -> str:
+    """One line in which no number in brackets can be taken for a source's, and nothing for the end of the sources."""
+    return _MARK.sub(r"(\1)", _SPACE.sub(" ", text)).strip()

@@ -1,0 +1,140 @@
+"""Libraries, sources, passages and jobs, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from candide.domain.jobs import Item
+from candide.domain.sources import Cut, Document, NewSource, Section, Target
+from candide.errors import BadRequest, Conflict, NotFound
+from candide.store.jobs import JobStore
+from candide.store.libraries import LibraryStore
+from candide.store.sources import SourceStore
+
+from .conftest import Store
+
+
+def make_source(key: str, text: str, *, size: int = 20) -> NewSource:
+    return NewSource(
+        key=key,
+        uri=key,
+        kind="page",
+        media_type="text/html",
+        document=Document(text=text, title=f"About {key}", language="en", sections=[Section(0, 1, "Top")]),
+        cuts=[Cut(start, min(start + size, len(text))) for start in range(0, len(text), size)],
+        content_hash=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+async def test_a_library_is_found_by_its_name_without_case_and_accents(store: Store) -> None:
+    libraries = LibraryStore(store.database)
+    made = await libraries.create("Actualités")
+    assert (await libraries.find("actualites")).id == made.id
+    with pytest.raises(Conflict):
+        await libraries.create("ACTUALITES")
+    with pytest.raises(BadRequest):
+        await libraries.create(" … ")
+    with pytest.raises(NotFound, match="press") as refused:
+        await libraries.find("press")
+    assert "Actualités" in (refused.value.hint or "")
+
+
+async def test_a_deleted_library_is_out_of_sight_and_comes_back_with_its_sources(store: Store) -> None:
+    libraries, sources = LibraryStore(store.database), SourceStore(store.database)
+    library = await libraries.create("news")
+    await sources.keep(library.id, [make_source("a", "A page.")])
+    await libraries.delete(library.id)
+    assert await libraries.list() == []
+    await libraries.create("news")
+    with pytest.raises(Conflict):
+        await libraries.restore(library.id)
+    await libraries.delete((await libraries.find("news")).id)
+    await libraries.restore(library.id)
+    assert (await libraries.find("news")).sources == 1
+
+
+async def test_keeping_the_same_again_changes_nothing_and_keeping_another_text_is_an_update(
+    store: Store,
+) -> None:
+    libraries, sources = LibraryStore(store.database), SourceStore(store.database)
+    library = await libraries.create("news")
+    first, second = make_source("a", "The first text of a. " * 3), make_source("b", "Of b.")
+    assert await sources.keep(library.id, [first, second]) == ["added", "added"]
+    before = await sources.last_change()
+    assert await sources.keep(library.id, [first, second]) == ["unchanged", "unchanged"]
+    assert await sources.last_change() == before
+    old = (await sources.find_known(library.id, ["a"]))["a"]
+    assert await sources.keep(library.id, [make_source("a", "Another text of a.")]) == ["updated"]
+    new = (await sources.find_known(library.id, ["a"]))["a"]
+    assert new.source_id != old.source_id
+    # What was cited can still be shown.
+    assert (await sources.read_text(old.source_id))[0] == "The first text of a. " * 3
+    assert not (await sources.get(old.source_id)).current
+    assert [source.uri for source in await sources.list(library.id, limit=9)] == ["a", "b"]
+
+
+async def test_the_log_of_changes_says_what_the_indexes_have_to_take_in(store: Store) -> None:
+    libraries, sources = LibraryStore(store.database), SourceStore(store.database)
+    library = await libraries.create("news")
+    text = "Élan vital \U0001f600 und so weiter. " * 4
+    await sources.keep(library.id, [make_source("a", text), make_source("b", "Of b.")])
+    changes = await sources.changes_after(0, 10)
+    assert [change.seq for change in changes] == [1, 2]
+    assert "".join(passage.text for passage in changes[0].passages) == text
+    assert all(p.text == text[p.start : p.end] for p in changes[0].passages)
+    fetched = await sources.fetch_passages([p.id for p in changes[0].passages] + [99_999])
+    assert {n: p for n, (_, p) in fetched.items()} == {p.id: p for p in changes[0].passages}
+
+    gone = changes[0].source_id
+    assert await sources.remove([gone, "source_none"]) == 1
+    assert await sources.remove([gone]) == 0
+    (change,) = await sources.changes_after(2, 10)
+    assert (change.source_id, change.source, change.passages) == (gone, None, [])
+    # An index that is behind learns at once that it is gone.
+    assert (await sources.changes_after(0, 1))[0].source is None
+    await sources.trim_changes(2)
+    assert [change.seq for change in await sources.changes_after(0, 10)] == [3]
+
+
+async def test_a_target_that_is_added_again_takes_the_new_wishes_over(store: Store) -> None:
+    libraries = LibraryStore(store.database)
+    library = await libraries.create("news")
+    (first,) = await libraries.add_targets(library.id, [Target(kind="feed", uri="https://example.org/feed")])
+    (again,) = await libraries.add_targets(
+        library.id, [Target(kind="feed", uri="https://example.org/feed", refresh_s=60.0, next_check_at=5.0)]
+    )
+    assert again.id == first.id
+    assert [target.refresh_s for target in await libraries.list_targets(library.id)] == [60.0]
+    assert [target.id for target in await libraries.list_due(6.0)] == [first.id]
+    await libraries.note_check(first.id, error="it is away")
+    assert await libraries.list_due(6.0) == []
+    assert (await libraries.get_target(first.id)).error == "it is away"
+    await libraries.remove_target(first.id)
+    with pytest.raises(NotFound):
+        await libraries.get_target(first.id)
+
+
+async def test_a_job_goes_on_where_it_stood(store: Store) -> None:
+    libraries, jobs = LibraryStore(store.database), JobStore(store.database)
+    library = await libraries.create("news")
+    job = await jobs.create(library.id, ["target_1"])
+    await jobs.move(job.id, "running")
+    assert await jobs.add_items(job.id, [Item("/b", "target_1", 1), Item("/a", "target_1", 0)]) == 2
+    assert await jobs.add_items(job.id, [Item("/b", "target_1", 3), Item("/c", "target_1", 1)]) == 1
+    await jobs.finish_items(job.id, ["/a"])
+    job.progress.done = 1
+    job.note_problem("/z", "it is locked")
+    await jobs.save(job)
+    there = await jobs.get(job.id)
+    assert (there.progress.done, there.progress.failed, there.problems[0].reason) == (1, 1, "it is locked")
+    assert [item.key for item in await jobs.next_items(job.id, 10)] == ["/b", "/c"]
+    assert [j.id for j in await jobs.list_unfinished()] == [job.id]
+    await jobs.move(job.id, "paused")
+    assert await jobs.list_unfinished() == []
+    with pytest.raises(Conflict):
+        await jobs.move(job.id, "finished")
+    await jobs.move(job.id, "queued")
+    await jobs.move(job.id, "cancelled")
+    assert await jobs.next_items(job.id, 10) == []
