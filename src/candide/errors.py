@@ -13,6 +13,9 @@
     │   ├── EngineUnavailable         it cannot be reached, is loading, or answers 5xx (503)
     │   ├── EngineOverloaded          it asks to come back later (429, `retry_after`)
     │   └── EngineBroke               it broke off after the first byte (error frame)
+    ├── SourceError                   a file, page or feed cannot be read: it costs that one (422)
+    │   ├── UnreadableDocument        it is broken, locked, empty, or of a kind that is not read
+    │   └── FetchError                it cannot be fetched, or must not be
     └── SetupError                    who runs Candide can mend it (exit code 1)
         ├── WeightsError              a model file is missing, damaged or cannot be fetched
         ├── StoreError                the database is locked, corrupt, read-only or full
@@ -135,6 +138,33 @@ class EngineOverloaded(EngineError):
 
 class EngineBroke(EngineError):
     code = "engine_broke"
+
+
+class SourceError(CandideError):
+    status = 422
+    code = "source"
+
+
+class UnreadableDocument(SourceError):
+    code = "unreadable"
+
+
+class FetchError(SourceError):
+    """`is_passing` says whether it may go better later, `retry_after` in how many seconds where the server said so."""
+
+    code = "fetch"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        is_passing: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.is_passing = is_passing
+        self.retry_after = retry_after
 
 
 class SetupError(CandideError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -54,25 +54,49 @@ class IndexChange(msgspec.Struct, kw_only=True, frozen=True):
     passages: list[Passage] = []
 
 
+class ChangeLog(Protocol):
+    """Where the indexes learn what they have to take in."""
+
+    async def changes_after(self, seq: int, limit: int) -> list[IndexChange]: ...
+
+    async def last_change(self) -> int: ...
+
+
+class Positions(msgspec.Struct, frozen=True):
+    """Up to which `seq` an index has taken every change in for good."""
+
+    words: int
+    vectors: int
+
+
 class PassageIndex(Protocol):
-    """Passages that can be found by their words or by a vector.
+    """Passages that can be found by their words or by a vector; each of the two works without the other.
 
     It agrees with the database by itself: it knows how far in the order of changes it has come, also after a kill at
-    any moment, and what comes after that is given to `apply` again; taking a change in twice does no harm.
+    any moment, and is given what comes after that again; taking a change in twice does no harm.
     """
 
-    @property
-    def position(self) -> int:
-        """The `seq` up to which every change has been taken in for good."""
-        ...
+    async def positions(self) -> Positions: ...
 
-    def apply(self, changes: Sequence[IndexChange]) -> None:
+    async def add_words(self, changes: Sequence[IndexChange]) -> None:
         """Take changes in; they can be found, and will not be forgotten, when this returns."""
         ...
 
-    def find_words(self, query: WordQuery, filters: Filters, limit: int) -> list[Hit]: ...
+    async def add_vectors(
+        self, changes: Sequence[IndexChange], vectors: Mapping[int, Sequence[float]]
+    ) -> None:
+        """The same for the vectors of their passages, by passage id."""
+        ...
 
-    def find_vector(self, vector: Sequence[float], filters: Filters, limit: int) -> list[Hit]: ...
+    async def find_words(self, query: WordQuery, filters: Filters, limit: int) -> list[Hit]:
+        """The best passages by BM25, best first."""
+        ...
+
+    async def find_vector(self, vector: Sequence[float], filters: Filters, limit: int) -> list[Hit]:
+        """The nearest passages by cosine, best first."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Embedder(Protocol):

@@ -114,6 +114,8 @@ class NewSource(msgspec.Struct, kw_only=True):
     document: Document
     cuts: list[Cut]
     content_hash: str
+    id: str = ""
+    """The one that it is to have; a new one when empty."""
     target_id: str | None = None
     external_id: str | None = None
     group_id: str | None = None

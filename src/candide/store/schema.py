@@ -291,12 +291,12 @@ passages = Table(
     Index("passages_of_source", "source_id"),
 )
 
-# What the indexes have to take in, in order.
+# What the indexes have to take in, in order; one row a source.
 index_changes = Table(
     "index_changes",
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("source_id", String(40), nullable=False),
+    Column("source_id", String(40), nullable=False, unique=True),
 )
 
 # The last number that was given out, of passages and of changes; the rows are made by the migration.

@@ -38,6 +38,7 @@ _TAKE_NUMBERS = (
 _READ_NUMBER = sa.select(counters.c.value).where(counters.c.name == sa.bindparam("counter"))
 _RETIRE = sources.update().where(sources.c.id == sa.bindparam("source")).values(current=False)
 _FORGET_PASSAGES = passages.delete().where(passages.c.source_id == sa.bindparam("source"))
+_FORGET_CHANGES = index_changes.delete().where(index_changes.c.source_id == sa.bindparam("source"))
 _SEEN = (
     sources.update()
     .where(sources.c.id == sa.bindparam("source"))
@@ -217,9 +218,17 @@ class SourceStore:
             return (await connection.execute(_READ_NUMBER, {"counter": "change"})).scalar_one()
 
     async def trim_changes(self, seq: int) -> None:
-        """Forget the changes up to `seq`: every index has taken them in."""
+        """Forget the changes up to `seq` that only said that a source is gone: every index has taken them in.
+
+        The others stay, one a source: an index that is made anew reads them from the first on.
+        """
+        current = sa.select(sources.c.id).where(sources.c.current)
         async with self._database.write(durable=False) as connection:
-            await connection.execute(index_changes.delete().where(index_changes.c.seq <= seq))
+            await connection.execute(
+                index_changes.delete().where(
+                    index_changes.c.seq <= seq, index_changes.c.source_id.not_in(current)
+                )
+            )
 
 
 async def _find_known(connection: Connection, library_id: str, keys: Sequence[str]) -> dict[str, Known]:
@@ -241,7 +250,7 @@ async def _add(connection: Connection, library_id: str, new: Sequence[NewSource]
     spans: list[dict[str, Any]] = []
     for one in new:
         document = one.document
-        source_id = new_id("source")
+        source_id = one.id or new_id("source")
         rows.append(
             {
                 "id": source_id,
@@ -295,6 +304,7 @@ async def _retire(connection: Connection, source_ids: Sequence[str]) -> None:
         rows = [{"source": source_id} for source_id in source_ids]
         await connection.execute(_RETIRE, rows)
         await connection.execute(_FORGET_PASSAGES, rows)
+        await connection.execute(_FORGET_CHANGES, rows)
         await _tell_indexes(connection, source_ids)
 
 

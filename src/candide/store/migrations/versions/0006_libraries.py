@@ -90,7 +90,7 @@ def upgrade() -> None:
     op.create_table(
         "index_changes",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("source_id", sa.String(40), nullable=False),
+        sa.Column("source_id", sa.String(40), nullable=False, unique=True),
     )
     op.create_table(
         "counters",
