@@ -150,7 +150,10 @@ class UnreadableDocument(SourceError):
 
 
 class FetchError(SourceError):
-    """`is_passing` says whether it may go better later, `retry_after` in how many seconds where the server said so."""
+    """`is_passing` says whether it may go better later, `retry_after` in how many seconds where the server said so.
+
+    `answered` is the HTTP status, where a server answered at all.
+    """
 
     code = "fetch"
 
@@ -161,10 +164,17 @@ class FetchError(SourceError):
         hint: str | None = None,
         is_passing: bool = False,
         retry_after: float | None = None,
+        answered: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.is_passing = is_passing
         self.retry_after = retry_after
+        self.answered = answered
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server says that there is no such thing, so that what came from it goes too."""
+        return self.answered in (404, 410)
 
 
 class SetupError(CandideError):
