@@ -47,11 +47,15 @@ class JobStore:
             raise NotFound(f"there is no job '{job_id}'")
         return _job(row)
 
-    async def list(self, library_id: str | None = None, limit: int = 100) -> list[Job]:
-        """The jobs, the latest first."""
+    async def list(
+        self, library_id: str | None = None, limit: int = 100, *, unended: bool = False
+    ) -> list[Job]:
+        """The jobs, or those that have not ended, the latest first."""
         query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
         if library_id is not None:
             query = query.where(jobs.c.library_id == library_id)
+        if unended:
+            query = query.where(jobs.c.state.not_in(ENDED))
         async with self._database.read() as connection:
             return [_job(row) for row in (await connection.execute(query)).mappings()]
 
@@ -60,6 +64,14 @@ class JobStore:
         query = sa.select(jobs).where(sa.or_(jobs.c.state == "queued", jobs.c.state == "running"))
         async with self._database.read() as connection:
             return [_job(row) for row in (await connection.execute(query.order_by(jobs.c.id))).mappings()]
+
+    async def trim(self, keep: int) -> None:
+        """Forget the jobs that have ended, all but the latest so many."""
+        last = sa.select(jobs.c.id).where(jobs.c.state.in_(ENDED)).order_by(jobs.c.id.desc()).limit(keep)
+        async with self._database.write(durable=False) as connection:
+            kept = [row.id for row in await connection.execute(last)]
+            if len(kept) == keep:
+                await connection.execute(jobs.delete().where(jobs.c.state.in_(ENDED), jobs.c.id < kept[-1]))
 
     async def save(self, job: Job) -> None:
         """Write down how far a job has come; its state is changed by `move` alone."""

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from candide.domain.ids import new_id
-from candide.domain.sources import Library, Target
+from candide.domain.sources import Library, Target, TargetKind
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
@@ -35,6 +35,11 @@ _SIZE = (
 _FIND = sa.select(
     libraries.c.id, libraries.c.name, libraries.c.created_at, _COUNT.label("sources"), _SIZE.label("size")
 ).where(libraries.c.deleted_at.is_(None))
+_DUE = (
+    sa.select(targets)
+    .join(libraries, libraries.c.id == targets.c.library_id)
+    .where(libraries.c.deleted_at.is_(None), targets.c.next_check_at.is_not(None))
+)
 
 
 class LibraryStore:
@@ -168,13 +173,31 @@ class LibraryStore:
 
     async def list_due(self, now: float) -> list[Target]:
         """The targets that are to be looked at again."""
-        query = (
-            sa.select(targets)
-            .join(libraries, libraries.c.id == targets.c.library_id)
-            .where(libraries.c.deleted_at.is_(None), targets.c.next_check_at <= now)
-        )
         async with self._database.read() as connection:
-            return [_target(row) for row in (await connection.execute(query)).mappings()]
+            rows = await connection.execute(_DUE.where(targets.c.next_check_at <= now))
+            return [_target(row) for row in rows.mappings()]
+
+    async def take_due(self, now: float) -> list[Target]:
+        """The same, and each is due again only after its interval: of several servers one takes it."""
+        async with self._database.write() as connection:
+            rows = await connection.execute(_DUE.where(targets.c.next_check_at <= now))
+            due = [_target(row) for row in rows.mappings()]
+            taken: list[Target] = []
+            for target in due:
+                done = await connection.execute(
+                    targets.update()
+                    .where(targets.c.id == target.id, targets.c.next_check_at <= now)
+                    .values(next_check_at=now + targets.c.refresh_s)
+                )
+                if done.rowcount:
+                    taken.append(target)
+        return taken
+
+    async def next_due(self) -> float | None:
+        """When a target is to be looked at next; None when there is none."""
+        due = _DUE.with_only_columns(sa.func.min(targets.c.next_check_at))
+        async with self._database.read() as connection:
+            return (await connection.execute(due)).scalar()
 
     async def note_check(
         self,
@@ -183,9 +206,11 @@ class LibraryStore:
         error: str | None = None,
         etag: str | None = None,
         last_modified: str | None = None,
+        kind: TargetKind | None = None,
     ) -> None:
-        """Write down that a target was looked at just now, and when it is next."""
+        """Write down that a target was looked at just now, what it turned out to be, and when it is next."""
         now = time.time()
+        found = {} if kind is None else {"kind": kind}
         async with self._database.write(durable=False) as connection:
             await connection.execute(
                 targets.update()
@@ -196,6 +221,7 @@ class LibraryStore:
                     error=error,
                     etag=etag,
                     last_modified=last_modified,
+                    **found,
                 )
             )
         self._changes.announce("libraries")

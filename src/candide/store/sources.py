@@ -20,7 +20,15 @@ from candide.domain.sources import Known, NewSource, Outcome, Passage, Section, 
 from candide.errors import NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
-from candide.store.schema import counters, index_changes, passages, source_texts, sources
+from candide.store.schema import (
+    counters,
+    index_changes,
+    libraries,
+    passages,
+    source_texts,
+    sources,
+    targets,
+)
 
 T = TypeVar("T")
 
@@ -133,15 +141,23 @@ class SourceStore:
 
     async def list(
         self,
-        library_id: str,
+        library_id: str | None,
         *,
         limit: int,
         after: str | None = None,
         query: str = "",
         target_id: str | None = None,
     ) -> list[Source]:
-        """The current sources of a library, the latest first; `after` is the id of the last one of the page before."""
-        wanted = sa.select(*_COLUMNS).where(sources.c.library_id == library_id, sources.c.current)
+        """The current sources of a library, or of all that are not deleted, the latest first.
+
+        `after` is the id of the last one of the page before.
+        """
+        wanted = sa.select(*_COLUMNS).where(sources.c.current)
+        if library_id is None:
+            deleted = sa.select(libraries.c.id).where(libraries.c.deleted_at.is_not(None))
+            wanted = wanted.where(sources.c.library_id.not_in(deleted))
+        else:
+            wanted = wanted.where(sources.c.library_id == library_id)
         if after is not None:
             wanted = wanted.where(sources.c.id < after)
         if target_id is not None:
@@ -154,6 +170,48 @@ class SourceStore:
         async with self._database.read() as connection:
             rows = await connection.execute(wanted.order_by(sources.c.id.desc()).limit(limit))
             return [_source(row) for row in rows.mappings()]
+
+    async def find_original(self, source_id: str) -> str | None:
+        """Where the file that a source was made of was kept, under the home; None where it was not."""
+        query = sa.select(sources.c.original).where(sources.c.id == source_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise _no_source(source_id)
+        return row.original
+
+    async def find_of_target(self, target_id: str) -> dict[str, str]:
+        """The ids of a target's current sources, by their keys."""
+        query = sa.select(sources.c.key, sources.c.id)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.where(sources.c.target_id == target_id, sources.c.current))
+            return {row.key: row.id for row in rows}
+
+    async def find_stale(self, target_id: str, before: float, limit: int) -> list[str]:
+        """Ids of a target's current sources that nobody has read since; some of them, when there are more."""
+        query = sa.select(sources.c.id).where(
+            sources.c.target_id == target_id, sources.c.current, sources.c.fetched_at < before
+        )
+        async with self._database.read() as connection:
+            return [row.id for row in await connection.execute(query.limit(limit))]
+
+    async def find_orphans(self, limit: int) -> list[str]:
+        """Ids of current sources whose target was removed; some of them, when there are more."""
+        query = sa.select(sources.c.id).where(
+            sources.c.current,
+            sources.c.target_id.is_not(None),
+            sources.c.target_id.not_in(sa.select(targets.c.id)),
+        )
+        async with self._database.read() as connection:
+            return [row.id for row in await connection.execute(query.limit(limit))]
+
+    async def read_fingerprints(self, library_id: str) -> list[tuple[int, str]]:
+        """The fingerprints of a library's current sources, each with its group."""
+        query = sa.select(sources.c.simhash, sources.c.group_id).where(
+            sources.c.library_id == library_id, sources.c.current, sources.c.simhash.is_not(None)
+        )
+        async with self._database.read() as connection:
+            return [(row.simhash, row.group_id) for row in await connection.execute(query)]
 
     async def fetch_passages(self, passage_ids: Sequence[int]) -> dict[int, tuple[Source, Passage]]:
         """Passages with their texts and sources; those that are gone are left out."""
