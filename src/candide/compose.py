@@ -18,6 +18,7 @@ from candide.engine.generation import Writer
 from candide.engine.routes import Routes
 from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
+from candide.models.adapters import Adapters
 from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
@@ -274,6 +275,7 @@ def _embedded_options(settings: Settings) -> EmbeddedOptions:
         idle_unload_s=settings.idle_unload_s,
         llama_server=settings.llama_server,
         timeout_s=settings.engine_timeout_s,
+        find_adapter=Adapters(WeightsFolder(settings.weights_dir)).find,
     )
 
 

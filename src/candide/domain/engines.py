@@ -64,8 +64,11 @@ class Engine(Protocol):
         """Whether a chat request sent now would be answered without loading anything first."""
         ...
 
-    async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
-        """POST `/chat/completions` with `stream: true`; returns once the engine has accepted it."""
+    async def open_chat(self, body: Mapping[str, Any], *, adapted: bool = False) -> ChatStream:
+        """POST `/chat/completions` with `stream: true`; returns once the engine has accepted it.
+
+        When `adapted`, the model's adapter for answers from sources is applied, where it has one.
+        """
         ...
 
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:
@@ -111,7 +114,16 @@ class AnswerWriter(Protocol):
         ...
 
     def write(
-        self, model: str, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], partial: str = ""
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        partial: str = "",
+        *,
+        adapted: bool = False,
     ) -> AsyncIterator[TextDelta | ReasoningDelta | EngineSwitched | Completion]:
-        """Write the answer to `messages`, going on from `partial`; ends with a Completion."""
+        """Write the answer to `messages`, going on from `partial`; ends with a Completion.
+
+        When `adapted`, with the model's adapter for answers from sources, where it has one.
+        """
         ...

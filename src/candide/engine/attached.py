@@ -60,7 +60,8 @@ class AttachedEngine:
     async def ready(self) -> bool:
         return await self._client.ready()
 
-    async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
+    async def open_chat(self, body: Mapping[str, Any], *, adapted: bool = False) -> ChatStream:
+        # Which adapters a server has is its own business.
         return await self._engine.open_chat(body)
 
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:

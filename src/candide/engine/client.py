@@ -95,7 +95,8 @@ class EngineClient:
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._exchange("POST", path, body)
 
-    async def open_chat(self, body: Mapping[str, Any]) -> HttpChatStream:
+    async def open_chat(self, body: Mapping[str, Any], *, adapted: bool = False) -> HttpChatStream:
+        # Which adapters a server has is its own business.
         return await self.open_stream("/chat/completions", body)
 
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> HttpChatStream:

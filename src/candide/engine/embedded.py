@@ -89,6 +89,8 @@ class EmbeddedOptions:
     """Requests that one model takes; more are told to come back later."""
     stall_s: float = 10.0
     """How long a constrained request may keep llama.cpp from making progress."""
+    find_adapter: Callable[[Path], Path | None] = lambda _: None
+    """The adapter that belongs to a model's file, if there is one; it may take seconds."""
     hang_s: float = 120.0
     """The same where no request is constrained; then the worker alone is to blame."""
 
@@ -220,17 +222,24 @@ class EmbeddedEngines:
         if place is not None:
             await self._unload(place)
 
-    async def open_chat(self, body: Mapping[str, Any]) -> ChatStream:
-        return await self.open_stream("/chat/completions", body)
+    async def open_chat(self, body: Mapping[str, Any], *, adapted: bool = False) -> ChatStream:
+        return await self._open("/chat/completions", body, adapted)
 
     async def open_stream(self, path: str, body: Mapping[str, Any]) -> ChatStream:
         """POST a streaming request to any path of the protocol."""
+        return await self._open(path, body, adapted=False)
+
+    async def _open(self, path: str, body: Mapping[str, Any], adapted: bool) -> ChatStream:
         place, request = self._admit(body)
         # Reports while it reads the prompt: llama.cpp looks whether someone still listens only when it has
         # something to say to him, or when nobody's answer moves for a second.
         asked = {**body, "return_progress": True}
+
+        def send(worker: Worker) -> Awaitable[ChatStream]:
+            return worker.client.open_stream(path, asked | _choose_adapter(worker, adapted))
+
         try:
-            stream = await self._send(place, request, lambda worker: worker.client.open_stream(path, asked))
+            stream = await self._send(place, request, send)
         except BaseException:
             self._release(place, request)
             raise
@@ -238,11 +247,14 @@ class EmbeddedEngines:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         place, request = self._admit(body)
-        native = path in NATIVE_PATHS
+
+        def send(worker: Worker) -> Awaitable[dict[str, Any]]:
+            if path in NATIVE_PATHS:
+                return worker.native.post(path, body)
+            return worker.client.post(path, {**body, **_choose_adapter(worker, adapted=False)})
+
         try:
-            return await self._send(
-                place, request, lambda worker: (worker.native if native else worker.client).post(path, body)
-            )
+            return await self._send(place, request, send)
         finally:
             self._release(place, request)
 
@@ -383,6 +395,7 @@ class EmbeddedEngines:
         options = self._options
         if self._program is None:
             self._program = await asyncio.to_thread(find_program, options.llama_server)
+        adapter = await asyncio.to_thread(options.find_adapter, place.path)
         config = WorkerConfig(
             model=str(place.path),
             name=place.name,
@@ -397,6 +410,7 @@ class EmbeddedEngines:
             # Of the usual ways only this one takes texts that are longer than one step of llama.cpp.
             pooling="" if header.pooling else "last",
             batch=min(header.context_tokens, LARGEST_EMBEDDING_BATCH) if header.pooling else CHAT_BATCH,
+            adapter=str(adapter or ""),
             llama_server=self._program,
         )
         model = LlamaCppModel(
@@ -627,6 +641,11 @@ def _make_refusal(param: str) -> BadRequest:
         hint="simplify it: patterns with nested repetition and large counts are the usual cause",
         code="constraint_too_complex",
     )
+
+
+def _choose_adapter(worker: Worker, adapted: bool) -> dict[str, Any]:
+    """What has llama.cpp apply the adapter to a request, or not: unasked it does as the request before."""
+    return {"lora": [{"id": 0, "scale": float(adapted)}]} if worker.config.adapter else {}
 
 
 def _was_unheard(error: EngineError) -> bool:

@@ -68,7 +68,13 @@ class Writer:
         return found.name, found.routes[0].engine.name
 
     async def write(
-        self, model: str, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], partial: str = ""
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        partial: str = "",
+        *,
+        adapted: bool = False,
     ) -> AsyncIterator[Piece]:
         """Write the answer to `messages`, going on from `partial`; ends with a Completion.
 
@@ -87,7 +93,7 @@ class Writer:
                     reason=str(failed[1].message), from_engine=failed[0], to_engine=route.engine.name
                 )
             try:
-                async for piece in self._attempt(route, messages, params, written):
+                async for piece in self._attempt(route, messages, params, written, adapted):
                     if isinstance(piece, TextDelta):
                         written += piece.text
                         attempt = 0
@@ -118,7 +124,12 @@ class Writer:
                 await asyncio.sleep(self._patience.pause(attempt, error))
 
     async def _attempt(
-        self, route: Route, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], written: str
+        self,
+        route: Route,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        written: str,
+        adapted: bool,
     ) -> AsyncIterator[Piece]:
         if written and route.engine.name not in self._asks_in_words:
             body = {
@@ -128,7 +139,7 @@ class Writer:
                 "add_generation_prompt": False,
             }
             try:
-                stream = await self._open(route, body)
+                stream = await self._open(route, body, adapted)
             except ContextTooLong:
                 raise
             except BadRequest:
@@ -144,17 +155,17 @@ class Writer:
                 return
         if written:
             body = {**params, "messages": [*messages, *_ask_to_continue(written)]}
-            stream = await self._open(route, body)
+            stream = await self._open(route, body, adapted)
             async for piece in _read(stream, OverlapTrimmer(written)):
                 yield piece
             return
-        stream = await self._open(route, {**params, "messages": list(messages)})
+        stream = await self._open(route, {**params, "messages": list(messages)}, adapted)
         async for piece in _read(stream, None):
             yield piece
 
-    async def _open(self, route: Route, body: Mapping[str, Any]) -> ChatStream:
+    async def _open(self, route: Route, body: Mapping[str, Any], adapted: bool) -> ChatStream:
         return await route.engine.open_chat(
-            {**body, "model": route.model, "stream_options": {"include_usage": True}}
+            {**body, "model": route.model, "stream_options": {"include_usage": True}}, adapted=adapted
         )
 
 

@@ -59,6 +59,8 @@ class WorkerConfig:
     """Prompt tokens in one step. Between two steps others' tokens are written and cancellations are seen."""
     pooling: str = ""
     """How `/embeddings` makes one vector of many; empty leaves it to the model."""
+    adapter: str = ""
+    """A LoRA's GGUF file that single requests may ask for; the others are answered as if it were not there."""
     llama_server: str = ""
 
 
@@ -147,6 +149,9 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     # A thread of its HTTP server is taken for as long as an answer is written.
     p.n_threads_http = http_threads(config)
     p.use_jinja = True
+    if config.adapter:
+        p.lora_adapters = [library.CommonAdapterLoraInfo(config.adapter, 0.0)]
+        p.lora_init_without_apply = True
     return p
 
 
@@ -173,8 +178,12 @@ def make_arguments(config: WorkerConfig, port: int, known: Container[str]) -> li
     }
     if config.pooling:
         pairs["--pooling"] = config.pooling
+    if config.adapter and "--lora-init-without-apply" in known:
+        pairs["--lora"] = config.adapter
     arguments = [word for flag, value in pairs.items() if flag in known for word in (flag, str(value))]
     switches = ("--kv-unified", "--embeddings", "--slots", "--jinja", "--no-webui")
+    if "--lora" in arguments:
+        switches = (*switches, "--lora-init-without-apply")
     return arguments + [flag for flag in switches if flag in known]
 
 

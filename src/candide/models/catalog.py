@@ -61,8 +61,27 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return int(self.size * self.active_billions / self.parameters_billions)
 
 
+class AdapterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An adapter that is shipped, and the one file of weights that it belongs to. Sizes are in bytes."""
+
+    name: str
+    description: str
+    use: Literal["grounding"]
+    """The requests that it is applied to: answers from numbered sources."""
+    base: str
+    """The base's name in the catalogue."""
+    base_size: int
+    base_sha256: str
+    file: str
+    """Beside the catalogue."""
+    size: int
+    sha256: str
+    licence: str
+
+
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[CatalogEntry, ...]
+    adapters: tuple[AdapterEntry, ...] = ()
 
     def __iter__(self) -> Iterator[CatalogEntry]:
         return iter(self.models)

@@ -103,6 +103,8 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
     experts_used: int
     pooling: int
     """llama.cpp's pooling type; above 0 the model makes embeddings."""
+    adapter: str
+    """What kind of adapter the file is, like `lora`; empty when it is a whole model."""
     vocabulary_size: int
     bos_token: str
     eos_token: str
@@ -309,6 +311,7 @@ class _Reader:
             experts=self._number(f"{architecture}.expert_count"),
             experts_used=self._number(f"{architecture}.expert_used_count"),
             pooling=self._number(f"{architecture}.pooling_type"),
+            adapter=self._text_value("adapter.type") if self._text_value("general.type") == "adapter" else "",
             vocabulary_size=len(self.tokens),
             bos_token=self._token("tokenizer.ggml.bos_token_id"),
             eos_token=self._token("tokenizer.ggml.eos_token_id"),
