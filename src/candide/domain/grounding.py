@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from candide.domain.citations import Sentence
+from candide.domain.messages import Message
 from candide.domain.sources import NumberedSource
 
 
@@ -42,3 +45,18 @@ class Grounding(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Sentences of the sources, shown where the model failed; offsets are those of the answer."""
     checked: bool = False
     """Whether the answer was checked; one that was stopped is not."""
+
+
+def read_grounding(answer: Message) -> Grounding | None:
+    """What an answer rests on; None when it was written without sources."""
+    return None if answer.grounding is None else msgspec.convert(answer.grounding, Grounding)
+
+
+def read_groundings(messages: Iterable[Message]) -> dict[str, Grounding]:
+    """Those of all answers, by the question's id; of several answers to a question, the last one's."""
+    found: dict[str, Grounding] = {}
+    for message in messages:
+        grounding = read_grounding(message)
+        if grounding is not None and message.parent_id is not None:
+            found[message.parent_id] = grounding
+    return found

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from candide.domain.messages import Message
 from candide.domain.sources import Passage, Result, Source
 
 
@@ -138,6 +139,10 @@ class Retriever(Protocol):
         limit: int = 10,
         per_source: int = 2,
         web: bool = False,
+        history: Sequence[Message] = (),
     ) -> Found:
-        """Find passages; `query` may hold operators (quotes, minus, site:, before:, after:, lang:, library:)."""
+        """Find passages; `query` may hold operators (quotes, minus, site:, before:, after:, lang:, library:).
+
+        With a `history`, the branch before the question, a follow-up is made self-contained first.
+        """
         ...
