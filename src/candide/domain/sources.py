@@ -18,6 +18,9 @@ Outcome = Literal["added", "updated", "unchanged"]
 
 TargetKind = Literal["file", "folder", "page", "site", "feed", "jsonl"]
 
+WEB_LIBRARY = "web"
+"""The name of the library that keeps the pages which searches of the live web read. It is searched where it is named."""
+
 
 class Library(msgspec.Struct, kw_only=True):
     """A named set of sources."""

@@ -54,6 +54,12 @@ class LibraryStore:
             found = [Library(**row) for row in rows.mappings()]
         return sorted(found, key=lambda library: (fold_words(library.name), library.id))
 
+    async def list_names(self) -> dict[str, str]:
+        """The names of all libraries, by id: nothing is counted, so that a search may ask it each time."""
+        query = sa.select(libraries.c.id, libraries.c.name).where(libraries.c.deleted_at.is_(None))
+        async with self._database.read() as connection:
+            return {row.id: row.name for row in await connection.execute(query)}
+
     async def get(self, library_id: str) -> Library:
         async with self._database.read() as connection:
             row = (await connection.execute(_FIND.where(libraries.c.id == library_id))).mappings().first()
