@@ -32,12 +32,15 @@ from candide.store.database import Database
 from candide.store.files import FileStore
 from candide.store.folders import FolderStore
 from candide.store.imports import ImportStore
+from candide.store.jobs import JobStore
+from candide.store.libraries import LibraryStore
 from candide.store.messages import MessageStore
 from candide.store.owners import Owner
 from candide.store.preferences import PreferenceStore
 from candide.store.prompts import PromptStore
 from candide.store.responses import ResponseStore
 from candide.store.shares import ShareStore
+from candide.store.sources import SourceStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.title import title_conversation
@@ -63,6 +66,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         changes = Changes()
         conversations = ConversationStore(database, changes)
         files = FileStore(database)
+        libraries = LibraryStore(database, changes)
         turns = TurnStore(database, changes)
         turn_log = TurnLog(database, changes)
         turn_log.start()
@@ -157,6 +161,9 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             prompts=PromptStore(database, changes),
             preferences=PreferenceStore(database, changes),
             shares=ShareStore(database, changes),
+            libraries=libraries,
+            sources=SourceStore(database, changes),
+            jobs=JobStore(database, changes),
             turns=turns,
             responses=ResponseStore(database),
             turn_log=turn_log,

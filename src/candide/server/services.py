@@ -13,11 +13,14 @@ from candide.store.changes import Changes
 from candide.store.conversations import ConversationStore
 from candide.store.files import FileStore
 from candide.store.folders import FolderStore
+from candide.store.jobs import JobStore
+from candide.store.libraries import LibraryStore
 from candide.store.messages import MessageStore
 from candide.store.preferences import PreferenceStore
 from candide.store.prompts import PromptStore
 from candide.store.responses import ResponseStore
 from candide.store.shares import ShareStore
+from candide.store.sources import SourceStore
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.transfer.exporter import Exporter
@@ -53,6 +56,9 @@ class Services:
     prompts: PromptStore
     preferences: PreferenceStore
     shares: ShareStore
+    libraries: LibraryStore
+    sources: SourceStore
+    jobs: JobStore
     turns: TurnStore
     responses: ResponseStore
     turn_log: TurnLog
