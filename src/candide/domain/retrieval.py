@@ -79,6 +79,14 @@ class PassageIndex(Protocol):
 
     async def positions(self) -> Positions: ...
 
+    async def prepare(self, last_change: int, model: str | None = None) -> Positions:
+        """Get ready to take changes in, and say after which.
+
+        What is damaged, has come further than `last_change`, or holds vectors of another model is forgotten. Without
+        a model vectors are left alone.
+        """
+        ...
+
     async def add_words(self, changes: Sequence[IndexChange]) -> None:
         """Take changes in; they can be found, and will not be forgotten, when this returns."""
         ...
