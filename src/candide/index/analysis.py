@@ -1,0 +1,87 @@
+"""How a text becomes words: the same way when it is indexed and when it is looked for.
+
+Words are compared without case and accents. A language with a stemmer has a field of its own, in which the forms of a
+word are one; in the field of plain words every text stands as it is spelled, which is what phrases, exclusions and texts
+of other languages are found by. Scripts that put no spaces between words are cut into pairs of characters.
+An apostrophe ends a word, so that `l'économie` is found by `économie`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tantivy
+
+PLAIN = "plain"
+PAIRS = "pairs"
+LONGEST_WORD = 60
+"""Bytes; what is longer is no word."""
+
+STEMMERS = {
+    "ar": "arabic",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "fi": "finnish",
+    "fr": "french",
+    "hu": "hungarian",
+    "it": "italian",
+    "nb": "norwegian",
+    "nl": "dutch",
+    "nn": "norwegian",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+}
+"""tantivy's, by ISO 639-1."""
+
+# Chinese, Japanese, Thai, Lao, Burmese and Khmer put no spaces between words; Korean does, around more than one.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff]+"
+)
+
+
+def find_stem_field(language: str) -> str | None:
+    """The field of a language's stems; None for one without a stemmer."""
+    return f"stem_{STEMMERS[language]}" if language in STEMMERS else None
+
+
+def list_stem_fields() -> dict[str, str]:
+    """The fields of stems, each with tantivy's name of its language."""
+    return {f"stem_{name}": name for name in sorted(set(STEMMERS.values()))}
+
+
+def clean_text(text: str) -> str:
+    """The text with each letter and its accents as one character: what is cut into words."""
+    return unicodedata.normalize("NFC", text)
+
+
+def find_unspaced(text: str) -> list[str]:
+    """The parts of a text that are written without spaces."""
+    return _UNSPACED.findall(text)
+
+
+@cache
+def get_analyzer(field: str) -> tantivy.TextAnalyzer:
+    """What cuts texts for this field: `plain`, `pairs` or one of `list_stem_fields`."""
+    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
+
+    if field == PAIRS:
+        return TextAnalyzerBuilder(Tokenizer.ngram(2, 2)).filter(Filter.lowercase()).build()
+    builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(LONGEST_WORD))
+    builder = builder.filter(Filter.lowercase())
+    if field != PLAIN:
+        # Before the accents go: stemmers know their languages' endings with them.
+        builder = builder.filter(Filter.stemmer(list_stem_fields()[field]))
+    return builder.filter(Filter.ascii_fold()).build()
