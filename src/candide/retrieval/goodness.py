@@ -1,0 +1,57 @@
+"""Whether what was found is good enough to answer from.
+
+Two signs are weighed: how near the best passage is to the question in meaning, and how many of the question's telling
+words the best passages hold. Weights and threshold come from `eval/goodness.py`, which prints what they do on questions
+that the sources answer and on questions that they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from candide.retrieval.highlights import Stem
+from candide.retrieval.words import content_words, find_words
+
+TOP = 3
+"""So many of the best passages are looked at."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    cosine: float | None
+    """Of the nearest passage; None when vectors were not searched."""
+    coverage: float
+    """The largest share of the question's telling words that one of the best passages holds."""
+
+
+def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem) -> float:
+    """The coverage of the question by the best of the texts, each with its language."""
+    words = content_words(question)
+    best = 0.0
+    for text, language in texts[:TOP]:
+        standing = {stem(word.text, language) for word in find_words(text)}
+        held = sum(stem(word.text, language) in standing for word in words)
+        best = max(best, held / len(words)) if words else 0.0
+    return best
+
+
+_WITH_VECTORS = (-20.0, 22.0, 2.0)
+_WORDS_ALONE = (-1.0, 4.0)
+THRESHOLD = 0.5
+
+
+def estimate(evidence: Evidence) -> float:
+    """How probable it is that the passages answer the question, from 0 to 1."""
+    if evidence.cosine is None:
+        bias, slope = _WORDS_ALONE
+        value = bias + slope * evidence.coverage
+    else:
+        bias, for_cosine, for_coverage = _WITH_VECTORS
+        value = bias + for_cosine * evidence.cosine + for_coverage * evidence.coverage
+    return 1.0 / (1.0 + math.exp(-value))
+
+
+def is_good(evidence: Evidence) -> bool:
+    return estimate(evidence) >= THRESHOLD
