@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from candide.domain.addresses import complete_base_url, is_loopback
@@ -18,11 +19,15 @@ from candide.engine.generation import Writer
 from candide.engine.routes import Routes
 from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
+from candide.index.analysis import PLAIN, clean_text, find_stem_field, get_analyzer
+from candide.index.embedded import EmbeddedIndex
+from candide.index.embedder import E5Embedder
 from candide.models.adapters import Adapters
 from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
 from candide.models.weights import WeightsFolder
+from candide.retrieval.search import Retrieval
 from candide.scheduler import TurnScheduler
 from candide.server.services import Access, Services
 from candide.settings import Settings
@@ -67,6 +72,12 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         conversations = ConversationStore(database, changes)
         files = FileStore(database)
         libraries = LibraryStore(database, changes)
+        sources = SourceStore(database, changes)
+        index = EmbeddedIndex(settings.index_dir)
+        stack.push_async_callback(index.close)
+        embedder = E5Embedder()
+        stack.push_async_callback(embedder.close)
+        retriever = Retrieval(index, embedder, sources, libraries, stem=_stem)
         turns = TurnStore(database, changes)
         turn_log = TurnLog(database, changes)
         turn_log.start()
@@ -162,7 +173,9 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             preferences=PreferenceStore(database, changes),
             shares=ShareStore(database, changes),
             libraries=libraries,
-            sources=SourceStore(database, changes),
+            sources=sources,
+            index=index,
+            retriever=retriever,
             jobs=JobStore(database, changes),
             turns=turns,
             responses=ResponseStore(database),
@@ -231,6 +244,13 @@ def _find_models(settings: Settings, fetches: bool) -> tuple[Mapping[str, Path],
     if chosen is None:
         return InstalledPaths(folder), ""
     return InstalledPaths(folder, {chosen.name: chosen.path}), chosen.name
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str, language: str) -> str:
+    """The stem of a word as the index knows it."""
+    analyzer = get_analyzer(find_stem_field(language) or PLAIN)
+    return next(iter(analyzer.analyze(clean_text(word))), word)
 
 
 async def _load_ahead(embedded: EmbeddedEngines, model: str, changes: Changes) -> None:

@@ -154,6 +154,11 @@ class Settings:
         return self.home / "imports"
 
     @property
+    def index_dir(self) -> Path:
+        """What finds passages by words and by meaning; it can be made anew from the database."""
+        return self.home / "index"
+
+    @property
     def database_file(self) -> Path:
         """The database in the home, used where no other one is named."""
         return self.home / "candide.db"

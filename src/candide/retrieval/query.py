@@ -177,11 +177,11 @@ class _Reader:
                 found = self._find_library(part) or self._find_library(part.rstrip(",.;?!"))
                 into, values = self._libraries, (found,) if found else ()
             elif name == "site":
-                into, values = self._sites, _read_host(part)
+                into, values = self._sites, read_host(part)
             elif name == "lang":
-                into, values = self._languages, _read_language(part)
+                into, values = self._languages, read_language(part)
             else:
-                into, values = self._media_types, _read_media_type(part)
+                into, values = self._media_types, read_media_types(part)
             into.extend(values)
             taken = taken or bool(values)
         return taken
@@ -222,19 +222,22 @@ def _find_none(name: str) -> str | None:
     return None
 
 
-def _read_host(text: str) -> tuple[str, ...]:
+def read_host(text: str) -> tuple[str, ...]:
+    """The host that a host or an address names, without `www.`; none when it names none."""
     match = _HOST.fullmatch(text.strip().rstrip(",;?!)"))
     host = match[1].strip(".").lower() if match else ""
     return (host.removeprefix("www."),) if host.removeprefix("www.") else ()
 
 
-def _read_language(text: str) -> tuple[str, ...]:
+def read_language(text: str) -> tuple[str, ...]:
+    """The ISO 639-1 code of a language, given by its code or by its name; none when it is no language."""
     folded = fold(text.strip().rstrip(",.;?!)"))
     code = _LANGUAGES.get(folded, folded.partition("-")[0].partition("_")[0])
     return (code,) if re.fullmatch(r"[a-z]{2}", code) else ()
 
 
-def _read_media_type(text: str) -> tuple[str, ...]:
+def read_media_types(text: str) -> tuple[str, ...]:
+    """The media types of a type's short name, of an ending or of itself; none when it is no type."""
     folded = fold(text.strip().rstrip(",;?!)").lstrip("."))
     if re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", folded):
         return (folded,)

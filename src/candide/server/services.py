@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from candide.domain.retrieval import PassageIndex, Retriever
 from candide.domain.weights import WeightsFetcher
 from candide.engine.embedded import EmbeddedEngines
 from candide.engine.routes import Routes
@@ -58,6 +59,8 @@ class Services:
     shares: ShareStore
     libraries: LibraryStore
     sources: SourceStore
+    index: PassageIndex
+    retriever: Retriever
     jobs: JobStore
     turns: TurnStore
     responses: ResponseStore

@@ -11,6 +11,7 @@ from candide.server.api import (
     folders,
     messages,
     models,
+    passages,
     preferences,
     prompts,
     search,
@@ -24,6 +25,6 @@ def build_routers(services: Services) -> list[APIRouter]:
     return [
         module.build_router(services)
         for module in (
-            turns, conversations, messages, folders, files, preferences, prompts, shares, changes, search, models
+            turns, conversations, messages, folders, files, preferences, prompts, shares, changes, search, passages, models
         )
     ]  # fmt: skip
