@@ -23,6 +23,7 @@ from candide.conversation.imported import (
     as_text,
     clean_value,
 )
+from candide.domain.grounding import Grounding
 from candide.domain.messages import Conversation, File, Message, MessageState, Role, StoredFile
 
 FORMAT = "candide"
@@ -47,6 +48,7 @@ class ExportedMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
     finish_reason: str | None = None
     error: dict[str, Any] | None = None
     feedback: dict[str, Any] | None = None
+    grounding: dict[str, Any] | None = None
 
 
 class ExportedFolder(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -201,7 +203,16 @@ def _import_message(message: ExportedMessage, conversation_id: str, files: dict[
     if message.state in ("pending", "streaming"):
         fields["state"] = "stopped"
     fields["parts"] = [_import_part(part, files) for part in message.parts]
+    fields["grounding"] = _import_grounding(message.grounding)
     return Message(conversation_id=conversation_id, **fields)
+
+
+def _import_grounding(described: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an answer rests on, as it stands; what is none is left out."""
+    try:
+        return None if described is None else msgspec.to_builtins(msgspec.convert(described, Grounding))
+    except msgspec.ValidationError:
+        return None
 
 
 def _import_part(part: dict[str, Any], files: dict[str, WantedFile]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ The wording is that which the grounding adapter was trained with (shared/assets)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from candide.domain.grounding import Grounding
+from candide.domain.messages import Message
 from candide.domain.sources import NumberedSource, Passage, Result
 
 SYSTEM_PROMPT = (
@@ -21,6 +23,8 @@ SYSTEM_PROMPT = (
     "two sentences, and cite the source of each statement by its number in brackets, like [2]. If the sources do not "
     "answer the question, say so in one sentence and cite nothing."
 )
+GROUNDED_PARAMS = {"temperature": 0.0}
+"""Unless the user wants others: what stands in the sources is not to be varied."""
 GAP = " […] "
 """Between two passages of one source that do not follow each other."""
 _SPACE = re.compile(r"\s+")
@@ -56,17 +60,39 @@ def number_sources(known: Iterable[NumberedSource], results: Sequence[Result]) -
     return numbered
 
 
-def leave_out_shown(
-    sources: Sequence[NumberedSource], earlier: Iterable[NumberedSource]
-) -> list[NumberedSource]:
-    """What of the sources the model has not seen yet on this branch."""
-    shown = {(source.id, passage.start, passage.end) for source in earlier for passage in source.passages}
-    fresh: list[NumberedSource] = []
-    for source in sources:
-        passages = [p for p in source.passages if (source.id, p.start, p.end) not in shown]
-        if passages:
-            fresh.append(msgspec.structs.replace(source, passages=passages))
-    return fresh
+def collect_sources(groundings: Iterable[Grounding]) -> list[NumberedSource]:
+    """What the model was shown in these turns: each source once, with all its passages in the order of the text."""
+    sources: dict[str, NumberedSource] = {}
+    for grounding in groundings:
+        for source in grounding.sources if grounding.is_good else ():
+            known = sources.get(source.id)
+            passages = {(p.start, p.end): p for p in (*(known.passages if known else ()), *source.passages)}
+            ordered = [passages[place] for place in sorted(passages)]
+            sources[source.id] = msgspec.structs.replace(known or source, passages=ordered)
+    return sorted(sources.values(), key=lambda source: source.number)
+
+
+def present_sources(branch: Sequence[Message], groundings: Mapping[str, Grounding]) -> list[Message]:
+    """The branch with the sources before the questions that they were found for.
+
+    `groundings` are those of the questions that were answered from sources, by the question's id. What stands before
+    an earlier question is not repeated.
+    """
+    presented: list[Message] = []
+    shown: set[tuple[str, int, int]] = set()
+    for message in branch:
+        grounding = groundings.get(message.id)
+        if grounding is None:
+            presented.append(message)
+            continue
+        fresh: list[NumberedSource] = []
+        for source in grounding.sources if grounding.is_good else ():
+            passages = [p for p in source.passages if (source.id, p.start, p.end) not in shown]
+            shown.update((source.id, p.start, p.end) for p in passages)
+            if passages:
+                fresh.append(msgspec.structs.replace(source, passages=passages))
+        presented.append(msgspec.structs.replace(message, text=ask_over(fresh, message.text)))
+    return presented
 
 
 def ask_over(sources: Sequence[NumberedSource], question: str) -> str:

@@ -65,6 +65,7 @@ class ConversationStore:
         folder_id: str | None = None,
         instructions: str | None = None,
         params: dict[str, Any] | None = None,
+        search: dict[str, Any] | None = None,
     ) -> str:
         """Make an empty conversation; its id.
 
@@ -81,6 +82,7 @@ class ConversationStore:
             folder_id=folder_id,
             instructions=instructions,
             params=params or {},
+            search=search,
             created_at=now,
             updated_at=now,
         )

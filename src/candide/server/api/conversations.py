@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from candide.domain.messages import Conversation
 from candide.errors import BadRequest
 from candide.server.api.fields import PARAMS, Body, Created, Name, QueryText, Text, check_params
+from candide.server.api.grounding import Wishes, keep_wishes
 from candide.server.api.messages import MessageView, show_message
 from candide.server.api.models import check_model
 from candide.server.routers import make_router
@@ -28,6 +29,7 @@ class NewConversation(Body):
     folder_id: Name | None = None
     instructions: Text | None = None
     params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
+    search: Wishes | None = None
 
 
 class ConversationChanges(Body):
@@ -41,6 +43,7 @@ class ConversationChanges(Body):
     folder_id: Name | None = None
     instructions: Text | None = None
     params: dict[str, Any] | None = Field(default=None, description=PARAMS)
+    search: Wishes | None = Field(default=None, description="Null searches nothing.")
 
 
 class ConversationSummary(BaseModel):
@@ -57,6 +60,7 @@ class ConversationSummary(BaseModel):
     folder_id: str | None
     instructions: str | None
     params: dict[str, Any]
+    search: Wishes | None = Field(description="Where its answers are looked for.")
     running: list[str] = Field(description="Turns that have not ended.")
     deleted: bool
 
@@ -87,6 +91,7 @@ def build_router(services: Services) -> APIRouter:
             folder_id=body.folder_id,
             instructions=body.instructions,
             params=body.params,
+            search=await keep_wishes(services, body.search),
         )
         return Created(id=made)
 
@@ -132,6 +137,8 @@ def build_router(services: Services) -> APIRouter:
         if "params" in changes:
             changes["params"] = body.params or {}
             check_params(body.params or {})
+        if "search" in changes:
+            changes["search"] = await keep_wishes(services, body.search)
         await check_model(services, body.model)
         [summary] = await summarize(services, [await conversations.update(conversation_id, changes)])
         return summary

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from candide.domain.messages import Message
 from candide.server.api.fields import Body, Text
+from candide.server.api.grounding import GroundingView
 from candide.server.routers import make_router
 from candide.server.services import Services
 
@@ -69,6 +70,7 @@ class MessageView(BaseModel):
     finish_reason: str | None = None
     error: TurnErrorView | None = Field(default=None, description="Why the turn failed.")
     feedback: FeedbackView | None = None
+    grounding: GroundingView | None = Field(default=None, description="What an answer rests on.")
     created_at: float
 
 

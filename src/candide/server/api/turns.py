@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from candide.domain.turns import Turn
 from candide.errors import BadRequest
 from candide.server.api.fields import PARAMS, Body, Name, Text, check_params
+from candide.server.api.grounding import Wishes, read_wishes
 from candide.server.api.models import check_model
 from candide.server.routers import make_router
 from candide.server.services import Services
@@ -29,6 +30,7 @@ class NewTurn(Body):
     user_message_id: Name | None = None
     model: Name | None = None
     params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
+    search: Wishes | None = Field(default=None, description="Where this answer is looked for; as the conversation wishes when absent.")  # fmt: skip
     attachments: list[Name] = Field(default=[], max_length=MAX_ATTACHMENTS, description="Ids of files; see `POST /api/files`.")  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def build_router(services: Services) -> APIRouter:
             raise BadRequest("text: the question is empty", param="text")
         check_params(body.params)
         await check_model(services, body.model)
+        search = await read_wishes(services, body.search)
         lease = services.scheduler.make_lease()
         turn = await turns.accept(
             conversation_id,
@@ -72,6 +75,7 @@ def build_router(services: Services) -> APIRouter:
             model=body.model or "",
             params=body.params,
             attachments=body.attachments,
+            search=search,
             idempotency_key=idempotency_key or None,
             lease=lease,
         )
