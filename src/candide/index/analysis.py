@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,19 @@ _UNSPACED = re.compile(
     "\U00020000-\U0003ffff]+"
 )
 
+# What asks and does not say what for, by stemmer: rare enough in texts that a text that holds one by chance would come
+# first. The other words that say little are in tantivy's lists.
+_QUESTION_WORDS = {
+    "dutch": "wie wat waar wanneer waarom hoe hoeveel welk welke",
+    "english": "what which who whom whose when where why how many much do does did is are was were",
+    "french": "qui que quoi dont où quand comment combien pourquoi quel quelle quels quelles lequel laquelle lesquels"
+    " lesquelles t il elle a ont est sont était étaient fut furent",
+    "german": "wer wen wem wessen was wo woher wohin wann warum wieso wie viel viele welche welcher welches welchem welchen",
+    "italian": "chi che cosa dove quando come perché quanto quanta quanti quante quale quali",
+    "portuguese": "quem que quê onde quando como porquê quanto quanta quantos quantas qual quais",
+    "spanish": "quién quiénes qué dónde cuándo cómo por cuánto cuánta cuántos cuántas cuál cuáles",
+}
+
 
 def find_stem_field(language: str) -> str | None:
     """The field of a language's stems; None for one without a stemmer."""
@@ -85,3 +99,23 @@ def get_analyzer(field: str) -> tantivy.TextAnalyzer:
         # Before the accents go: stemmers know their languages' endings with them.
         builder = builder.filter(Filter.stemmer(list_stem_fields()[field]))
     return builder.filter(Filter.ascii_fold()).build()
+
+
+def drop_stop_words(text: str, languages: Collection[str]) -> str:
+    """A query without the words that say little in these languages (ISO 639-1); all of them where no other is left."""
+    names = {STEMMERS[language] for language in languages if language in STEMMERS}
+    words = _get_splitter(None).analyze(text)
+    kept = words
+    for name in sorted(names):
+        asking = _QUESTION_WORDS.get(name, "").split()
+        kept = [word for word in _get_splitter(name).analyze(" ".join(kept)) if word not in asking]
+    return " ".join(kept or words)
+
+
+@cache
+def _get_splitter(language: str | None) -> tantivy.TextAnalyzer:
+    """What cuts a text into words as they are spelled, without the stop words of a language of tantivy's."""
+    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
+
+    builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.lowercase())
+    return (builder.filter(Filter.stopword(language)) if language else builder).build()

@@ -24,7 +24,9 @@ from candide.errors import StoreError
 from candide.index.analysis import (
     PAIRS,
     PLAIN,
+    STEMMERS,
     clean_text,
+    drop_stop_words,
     find_stem_field,
     find_unspaced,
     get_analyzer,
@@ -44,7 +46,7 @@ class Weights(msgspec.Struct, frozen=True):
     """What a word counts for, by where it is found."""
 
     stem: float = 1.0
-    plain: float = 0.4
+    plain: float = 0.5
     title: float = 0.4
     headings: float = 0.2
     pairs: float = 1.0
@@ -54,6 +56,13 @@ MOST_LANGUAGES = 4
 """In so many languages a query's words are looked for, the most frequent of the index."""
 MOST_WORDS = 64
 """Of a query; the rest is not looked for."""
+
+SHORTEST_MISSPELT = 4
+"""Characters; shorter words that no text has are not taken for others."""
+LONG_WORD = 8
+"""From this length on two letters may be wrong, else one."""
+NEAR_WORD_SCORE = 6.0
+"""What a misspelt word counts for: about as much as a word that few texts have."""
 
 
 class WordIndex:
@@ -296,7 +305,8 @@ class _QueryBuilder:
 
     def build(self, query: WordQuery, filters: Filters, languages: Sequence[str]) -> tantivy.Query | None:
         parts: list[tuple[Any, tantivy.Query]] = []
-        words = self._words(clean_text(query.text), self._choose_fields(query, filters, languages))
+        asked_in = list(filters.languages) or [query.language, *languages[:MOST_LANGUAGES]]
+        words = self._words(query, asked_in)
         phrases = [self._phrase(clean_text(phrase)) for phrase in query.phrases]
         asked = [phrase for phrase in phrases if phrase is not None]
         parts += [(self._must, phrase) for phrase in asked]
@@ -312,29 +322,41 @@ class _QueryBuilder:
         parts += [(self._must, self._q.const_score_query(one, 0.0)) for one in self._filters(filters)]
         return parts[0][1] if len(parts) == 1 else self._q.boolean_query(parts)
 
-    def _choose_fields(self, query: WordQuery, filters: Filters, languages: Sequence[str]) -> list[str]:
-        """The fields of stems: those of the languages asked for, or of the index's most frequent ones."""
-        wanted = list(filters.languages) or [query.language, *languages[:MOST_LANGUAGES]]
-        fields = [find_stem_field(one) for one in wanted]
-        return list(dict.fromkeys(field for field in fields if field is not None))
-
-    def _words(self, text: str, stem_fields: Sequence[str]) -> list[tuple[Any, tantivy.Query]]:
+    def _words(self, query: WordQuery, languages: Sequence[str]) -> list[tuple[Any, tantivy.Query]]:
+        """Each word in each field where it may stand; stems in the fields of these languages."""
         weights = self._weights
-        plain = list(dict.fromkeys(get_analyzer(PLAIN).analyze(text)))[:MOST_WORDS]
+        text = clean_text(query.text)
+        said = drop_stop_words(text, [query.language] if query.language in STEMMERS else languages)
         found: list[tuple[Any, tantivy.Query]] = []
-        for word in plain:
+        for word in dict.fromkeys(get_analyzer(PLAIN).analyze(said)[:MOST_WORDS]):
             found += [
                 self._term(PLAIN, word, weights.plain),
                 self._term("title", word, weights.title),
                 self._term("headings", word, weights.headings),
             ]
-        for field in stem_fields:
-            stems = dict.fromkeys(get_analyzer(field).analyze(text))
-            found += [self._term(field, stem, weights.stem) for stem in list(stems)[:MOST_WORDS]]
+            if self._is_unknown(word):
+                found += self._near_words(word)
+        for field in dict.fromkeys(map(find_stem_field, languages)):
+            if field is not None:
+                stems = dict.fromkeys(get_analyzer(field).analyze(said)[:MOST_WORDS])
+                found += [self._term(field, stem, weights.stem) for stem in stems]
         for part in find_unspaced(text):
-            pairs = dict.fromkeys(get_analyzer(PAIRS).analyze(part))
-            found += [self._term(PAIRS, pair, weights.pairs) for pair in list(pairs)[:MOST_WORDS]]
+            pairs = dict.fromkeys(get_analyzer(PAIRS).analyze(part)[:MOST_WORDS])
+            found += [self._term(PAIRS, pair, weights.pairs) for pair in pairs]
         return found
+
+    def _is_unknown(self, word: str) -> bool:
+        """Whether no text has it, nor a title."""
+        return all(self._searcher.doc_freq(field, word) == 0 for field in (PLAIN, "title"))
+
+    def _near_words(self, word: str) -> Iterator[tuple[Any, tantivy.Query]]:
+        """Words that may have been meant; the nearer ones hold for both."""
+        if len(word) < SHORTEST_MISSPELT or not word.isalpha():
+            return
+        most = 2 if len(word) >= LONG_WORD else 1
+        for distance in range(1, most + 1):
+            near = self._q.fuzzy_term_query(self._schema, PLAIN, word, distance)
+            yield self._should, self._q.boost_query(near, NEAR_WORD_SCORE / most)
 
     def _term(self, field: str, word: str, weight: float) -> tuple[Any, tantivy.Query]:
         term = self._q.term_query(self._schema, field, word, index_option="freq")
