@@ -8,7 +8,7 @@ after it; a source that is counted twice so was at least kept once.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,11 @@ from candide.domain.jobs import ENDED, Item, Job, JobState
 from candide.errors import Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Database
-from candide.store.schema import job_items, jobs
+from candide.store.schema import job_items, jobs, targets
+
+LOOKED_AT = 100
+"""As many of the latest jobs are looked through for what could not be read."""
+MAX_UNREAD = 20
 
 
 class JobStore:
@@ -58,6 +62,33 @@ class JobStore:
             query = query.where(jobs.c.state.not_in(ENDED))
         async with self._database.read() as connection:
             return [_job(row) for row in (await connection.execute(query)).mappings()]
+
+    async def find_unread(self, library_ids: Collection[str]) -> list[str]:
+        """What of libraries could not be read the last time it was tried, or is still to be read; a line each."""
+        unread: dict[str, None] = {}
+        async with self._database.read() as connection:
+            wanted = targets.c.library_id.in_(library_ids)
+            there = {row.id: row for row in await connection.execute(sa.select(targets).where(wanted))}
+            query = sa.select(jobs).where(jobs.c.library_id.in_(library_ids)).order_by(jobs.c.id.desc())
+            rows = await connection.execute(query.limit(LOOKED_AT))
+            latest = [_job(row) for row in rows.mappings()]
+        seen: set[str] = set()
+        for job in latest:
+            fresh = [target for target in job.target_ids if target in there and target not in seen]
+            seen.update(fresh)
+            if not fresh:
+                continue
+            for problem in job.problems:
+                unread[f"{problem.uri}: {problem.reason}"] = None
+            if job.state not in ENDED:
+                left = job.progress.found - job.progress.done
+                unread[f"{left or 'some'} of what was added are still to be read"] = None
+        for target_id, row in there.items():
+            if row.error and target_id not in seen:
+                unread[f"{row.uri}: {row.error}"] = None
+        lines = list(unread)
+        more = len(lines) - MAX_UNREAD
+        return lines if more <= 0 else [*lines[:MAX_UNREAD], f"and {more} more"]
 
     async def list_unfinished(self) -> list[Job]:
         """Those that are queued or running, the oldest first."""
@@ -127,14 +158,16 @@ class JobStore:
                 await connection.execute(job_items.insert(), rows)
         return len(fresh)
 
-    async def next_items(self, job_id: str, limit: int) -> list[Item]:
-        """Addresses that the job is not done with, the shallowest first."""
+    async def next_items(self, job_id: str, limit: int, target_id: str | None = None) -> list[Item]:
+        """Addresses, of one target or all, that the job is not done with, the shallowest first."""
         query = (
             sa.select(job_items.c.key, job_items.c.target_id, job_items.c.depth)
             .where(job_items.c.job_id == job_id, ~job_items.c.done)
             .order_by(job_items.c.depth, job_items.c.key)
             .limit(limit)
         )
+        if target_id is not None:
+            query = query.where(job_items.c.target_id == target_id)
         async with self._database.read() as connection:
             return [Item(row.key, row.target_id, row.depth) for row in await connection.execute(query)]
 
