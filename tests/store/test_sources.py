@@ -139,3 +139,28 @@ async def test_a_job_goes_on_where_it_stood(store: Store) -> None:
     await jobs.move(job.id, "queued")
     await jobs.move(job.id, "cancelled")
     assert await jobs.next_items(job.id, 10) == []
+
+
+async def test_what_could_not_be_read_is_told_until_a_later_job_reads_it(store: Store) -> None:
+    libraries, jobs = LibraryStore(store.database), JobStore(store.database)
+    library = await libraries.create("news")
+    targets = [Target(kind="file", uri=f"/{name}.pdf") for name in ("a", "b", "c")]
+    a, b, c = [target.id for target in await libraries.add_targets(library.id, targets)]
+    first = await jobs.create(library.id, [a, b])
+    await jobs.move(first.id, "running")
+    first.note_problem("/a.pdf", "it is locked with a password")
+    first.note_problem("/b.pdf", "it is empty")
+    await jobs.save(first)
+    await jobs.move(first.id, "finished")
+    await libraries.note_check(c, error="there is no such file")
+    assert await jobs.find_unread([library.id]) == [
+        "/a.pdf: it is locked with a password", "/b.pdf: it is empty", "/c.pdf: there is no such file",
+    ]  # fmt: skip
+    again = await jobs.create(library.id, [a, b])
+    assert await jobs.find_unread([library.id]) == [
+        "some of what was added are still to be read", "/c.pdf: there is no such file",
+    ]  # fmt: skip
+    await jobs.move(again.id, "running")
+    await jobs.move(again.id, "finished")
+    assert await jobs.find_unread([library.id]) == ["/c.pdf: there is no such file"]
+    assert await jobs.find_unread([]) == []
