@@ -92,3 +92,18 @@ def test_names_of_models_are_completed(candide: Any) -> None:
 
 def test_a_setting_without_sense_does_not_disturb_completion(candide: Any) -> None:
     assert complete(candide, "models show smol", CANDIDE_PORT="many") == ["smollm2-135m"]
+
+
+def test_an_adapter_is_attached_to_its_model_and_forgotten(
+    candide: Any, qwen_path: Path, smol_path: Path
+) -> None:
+    assert candide.run("models", "pull", str(qwen_path), "--name", "qwen").code == 0
+    shipped = candide.run("models", "show", "qwen", "--json").json()["adapter"]
+    attached = candide.run("models", "adapter", shipped, "--base", "qwen")
+    assert attached.code == 0, attached.err
+    assert candide.run("models", "show", "qwen", "--json").json()["adapter"] == attached.out.strip()
+    refused = candide.run("models", "adapter", str(smol_path), "--base", "qwen")
+    assert (refused.code, "is no adapter" in refused.err) == (2, True)
+    assert candide.run("models", "adapter", "--base", "qwen").code == 2
+    assert "forgotten" in candide.run("models", "adapter", "--remove", "--base", "qwen").err
+    assert candide.run("models", "show", "qwen", "--json").json()["adapter"] == shipped

@@ -97,6 +97,7 @@ def show(
     from candide.cli.output import print_json, print_table
     from candide.cli.weights import PullProgress
     from candide.errors import WeightsError
+    from candide.models.adapters import Adapters
 
     folder = _folder(invocation(ctx).settings())
     known: dict[str, Any] = {}
@@ -113,6 +114,8 @@ def show(
             known |= _plain(weights.entry)
         known |= {"name": weights.name, "installed": True, "path": str(weights.path), "size": weights.size}
         known |= _read_file(weights)
+        if (found := Adapters(folder).find(weights.path)) is not None:
+            known |= {"adapter": str(found)}
         if weights.record is not None:
             known |= {"source": weights.record.source, "sha256": weights.record.sha256}
             known |= {"pulled_at": weights.record.pulled_at}
@@ -189,6 +192,36 @@ def use(
     print_note(f"{weights.name} answers by default, from the next start on")
     if settings.model and settings.model != weights.name:
         print_warning(f"the setting 'model' ({settings.origins['model']}) still names {settings.model}")
+
+
+@app.command()
+def adapter(
+    ctx: typer.Context,
+    base: Annotated[
+        str,
+        typer.Option("--base", help="The model that it was trained on.", autocompletion=complete_installed),
+    ],
+    file: Annotated[str, typer.Argument(help="A LoRA in a GGUF file.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the one that was attached.")] = False,
+) -> None:
+    """Attach an adapter (LoRA) to a model: it is applied to answers from sources, and to nothing else."""
+    from pathlib import Path
+
+    from candide.cli.output import print_note
+    from candide.errors import BadRequest
+    from candide.models.adapters import Adapters
+
+    adapters = Adapters(_folder(invocation(ctx).settings()))
+    if bool(file) == remove:
+        raise BadRequest("give either a file or --remove", hint="candide models adapter --help says more")
+    with _asked_for_by_name():
+        if remove:
+            done = "is forgotten" if adapters.detach(base) else "was not attached"
+            print_note(f"the adapter of {base} {done}")
+            return
+        path = adapters.attach(Path(file).expanduser(), base)
+    print_note(f"{base} answers from sources with it from its next load on")
+    sys.stdout.write(f"{path}\n")
 
 
 def _folder(settings: Settings) -> WeightsFolder:
