@@ -127,6 +127,11 @@ class Settings:
     )
     titles: bool = option(True, "Let the model write titles for conversations, after the answer.")
 
+    fetch_allowed: tuple[str, ...] = option(
+        (), "Hosts, host:port and networks beside the public internet that sources may be fetched from."
+    )
+    embeddings: bool = option(True, "Find passages of sources by their meaning too, with a model for that.")
+
     origins: Mapping[str, str] = field(
         default_factory=dict[str, str], compare=False, metadata={"internal": True}
     )
@@ -156,6 +161,11 @@ class Settings:
     @property
     def index_dir(self) -> Path:
         """What finds passages by words and by meaning; it can be made anew from the database."""
+        return self.home / "index"
+
+    @property
+    def index_dir(self) -> Path:
+        """The index of the libraries' passages."""
         return self.home / "index"
 
     @property
