@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -213,17 +214,23 @@ class LibraryStore:
         etag: str | None = None,
         last_modified: str | None = None,
         kind: TargetKind | None = None,
+        refresh_s: float | None = None,
     ) -> None:
-        """Write down that a target was looked at just now, what it turned out to be, and when it is next."""
+        """Write down that a target was looked at just now, and when it is next.
+
+        `kind` is what it turned out to be, and `refresh_s` how often it is looked at from now on; None leaves them.
+        """
         now = time.time()
-        found = {} if kind is None else {"kind": kind}
+        found: dict[str, Any] = {} if kind is None else {"kind": kind}
+        if refresh_s is not None:
+            found["refresh_s"] = refresh_s
         async with self._database.write(durable=False) as connection:
             await connection.execute(
                 targets.update()
                 .where(targets.c.id == target_id)
                 .values(
                     checked_at=now,
-                    next_check_at=now + targets.c.refresh_s,
+                    next_check_at=now + (refresh_s or targets.c.refresh_s),
                     error=error,
                     etag=etag,
                     last_modified=last_modified,

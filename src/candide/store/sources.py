@@ -38,6 +38,9 @@ MAX_IDS = 500
 
 _COLUMNS = [sources.c[name] for name in Source.__struct_fields__]
 _FIND = sa.select(*_COLUMNS).where(sources.c.id == sa.bindparam("source"))
+_KNOWN = sa.select(
+    sources.c.key, sources.c.id, sources.c.content_hash, sources.c.etag, sources.c.last_modified
+)
 _TAKE_NUMBERS = (
     counters.update()
     .where(counters.c.name == sa.bindparam("counter"))
@@ -180,12 +183,11 @@ class SourceStore:
             raise _no_source(source_id)
         return row.original
 
-    async def find_of_target(self, target_id: str) -> dict[str, str]:
-        """The ids of a target's current sources, by their keys."""
-        query = sa.select(sources.c.key, sources.c.id)
+    async def find_of_target(self, target_id: str) -> dict[str, Known]:
+        """A target's current sources, by their keys."""
         async with self._database.read() as connection:
-            rows = await connection.execute(query.where(sources.c.target_id == target_id, sources.c.current))
-            return {row.key: row.id for row in rows}
+            rows = await connection.execute(_KNOWN.where(sources.c.target_id == target_id, sources.c.current))
+            return _read_known(rows)
 
     async def find_stale(self, target_id: str, before: float, limit: int) -> list[str]:
         """Ids of a target's current sources that nobody has read since; some of them, when there are more."""
@@ -305,12 +307,14 @@ async def _find_known(connection: Connection, library_id: str, keys: Sequence[st
     known: dict[str, Known] = {}
     for some in _batches(keys):
         rows = await connection.execute(
-            sa.select(
-                sources.c.key, sources.c.id, sources.c.content_hash, sources.c.etag, sources.c.last_modified
-            ).where(sources.c.library_id == library_id, sources.c.key.in_(some), sources.c.current)
+            _KNOWN.where(sources.c.library_id == library_id, sources.c.key.in_(some), sources.c.current)
         )
-        known.update((row.key, Known(row.id, row.content_hash, row.etag, row.last_modified)) for row in rows)
+        known.update(_read_known(rows))
     return known
+
+
+def _read_known(rows: sa.CursorResult[Any]) -> dict[str, Known]:
+    return {row.key: Known(row.id, row.content_hash, row.etag, row.last_modified) for row in rows}
 
 
 async def _add(connection: Connection, library_id: str, new: Sequence[NewSource], now: float) -> None:
