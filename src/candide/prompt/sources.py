@@ -28,7 +28,7 @@ GROUNDED_PARAMS = {"temperature": 0.0}
 GAP = " […] "
 """Between two passages of one source that do not follow each other."""
 _SPACE = re.compile(r"\s+")
-_MARK = re.compile(r"[\[【](\s*\d+(?:\s*,\s*\d+)*\s*)[\]】]")
+_MARK = re.compile(r"[\[【]([\d\s,†–-]*\d[^\[\]【】]{0,12})[\]】]")
 
 
 def number_sources(known: Iterable[NumberedSource], results: Sequence[Result]) -> list[NumberedSource]:
@@ -104,7 +104,7 @@ def ask_over(sources: Sequence[NumberedSource], question: str) -> str:
 
 
 def _title(source: NumberedSource) -> str:
-    return _flatten(source.title) or source.uri
+    return _flatten(source.title) or _flatten(source.uri)
 
 
 def _join(passages: Sequence[Passage]) -> str:
