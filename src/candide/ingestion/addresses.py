@@ -89,7 +89,7 @@ class Policy:
         Raises FetchError when it cannot be fetched, or must not be, whatever its name leads to.
         """
         parsed = _parse(url)
-        host, port = parsed.host or "", parsed.port or 0
+        host, port = (parsed.host or "").rstrip("."), parsed.port or 0
         address = parse_ip(host)
         if address is not None:
             if not self.permits(host, port, address):
@@ -162,6 +162,16 @@ def parse_ip(host: str) -> Ip | None:
         return None
 
 
+def parse_url(text: str, base: URL | None = None) -> URL:
+    """An address as yarl reads it, completed by `base`. Raises ValueError for what is none."""
+    try:
+        parsed = URL(text)
+    except IndexError as error:
+        # What yarl raises for an empty host after brackets, like `http://[]@`.
+        raise ValueError("the host is empty") from error
+    return parsed if base is None else base.join(parsed)
+
+
 def normalize(url: str, base: str = "") -> str | None:
     """The one way to write an address, so that a page is found once; None when it is not one of the web.
 
@@ -173,7 +183,7 @@ def normalize(url: str, base: str = "") -> str | None:
     if not text and not base:
         return None
     try:
-        parsed = URL(base).join(URL(text)) if base else URL(text)
+        parsed = parse_url(text, parse_url(base) if base else None)
         if parsed.scheme not in SCHEMES or not parsed.host:
             return None
         _check_host(parsed)
@@ -190,7 +200,7 @@ def normalize(url: str, base: str = "") -> str | None:
         )
         normal = str(parsed.origin()) + path + (f"?{query}" if query else "")
         # What was taken out may have brought two dots together that mean something now.
-        normal = str(URL(normal))
+        normal = str(parse_url(normal))
     except (ValueError, FetchError):
         return None
     return normal if len(normal) <= MAX_URL_LENGTH else None
@@ -201,7 +211,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def _parse(url: str | URL) -> URL:
     try:
-        parsed = url if isinstance(url, URL) else URL(_UNPRINTABLE.sub("", url.strip()))
+        parsed = url if isinstance(url, URL) else parse_url(_UNPRINTABLE.sub("", url.strip()))
         port = parsed.port
     except ValueError as error:
         raise FetchError(f"'{url}' is not an address: {error}") from error

@@ -25,7 +25,7 @@ from yarl import URL
 
 from candide import __version__
 from candide.errors import FetchError
-from candide.ingestion.addresses import Policy, is_public, parse_ip, refuse
+from candide.ingestion.addresses import Policy, is_public, parse_ip, parse_url, refuse
 
 USER_AGENT = f"Candide/{__version__}"
 MAX_BYTES = 64 * 1024 * 1024
@@ -125,7 +125,7 @@ class Fetcher:
         limit = self._max_bytes if max_bytes is None else min(max_bytes, self._max_bytes)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(self.policy.check_url(url), conditions, limit, wanted, cut)
+                return await self._follow(url, conditions, limit, wanted, cut)
         except TimeoutError as error:
             raise FetchError(f"{url} took too long", is_passing=True) from error
         except aiohttp.ClientError as error:
@@ -148,13 +148,14 @@ class Fetcher:
 
     async def _follow(
         self,
-        url: URL,
+        address: str | URL,
         conditions: dict[str, str],
         limit: int,
         wanted: Callable[[str], bool] | None,
         cut: bool,
     ) -> Fetched | NotModified:
         for _ in range(MAX_REDIRECTS + 1):
+            url = self.policy.check_url(address).with_fragment(None)
             response = await self._get(url, conditions)
             try:
                 if response.status not in _REDIRECTS:
@@ -166,14 +167,13 @@ class Fetcher:
             if not location:
                 raise FetchError(f"{url} redirects to nowhere", answered=response.status)
             try:
-                target = url.join(URL(location)).with_fragment(None)
+                address = parse_url(location, url)
             except ValueError as error:
                 raise FetchError(
                     f"{url} redirects to what is no address", answered=response.status
                 ) from error
-            url = self.policy.check_url(target)
         raise FetchError(
-            f"{url} redirects too often", answered=302, hint=f"{MAX_REDIRECTS} redirects are followed"
+            f"{address} redirects too often", answered=302, hint=f"{MAX_REDIRECTS} redirects are followed"
         )
 
     async def _get(self, url: URL, conditions: dict[str, str]) -> aiohttp.ClientResponse:
@@ -300,7 +300,7 @@ async def _read(
         url=str(url),
         content=content,
         media_type=media_type,
-        charset=response.charset or "",
+        charset=(response.charset or "").lower(),
         etag=headers.get("ETag"),
         last_modified=headers.get("Last-Modified"),
         status=response.status,

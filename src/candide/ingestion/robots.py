@@ -11,9 +11,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from protego import Protego
-from yarl import URL
 
 from candide.errors import FetchError
+from candide.ingestion.addresses import normalize
 from candide.ingestion.fetching import Fetched, Fetcher
 
 KEPT_S = 86_400.0
@@ -100,13 +100,6 @@ def parse(content: bytes, agent: str) -> Rules:
     return Rules(
         agent,
         delay_s=None if delay is None else min(float(delay), LONGEST_DELAY_S),
-        sitemaps=tuple(url for url in parsed.sitemaps if _is_address(url)),
+        sitemaps=tuple(url for text in parsed.sitemaps if (url := normalize(text))),
         parsed=parsed,
     )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return URL(text).scheme in ("http", "https")
-    except ValueError:
-        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +28,10 @@ MAX_BYTES = 50 * 1024 * 1024
 MAX_FILES = 500
 MAX_NESTING = 3
 """An index of indexes is one too many for the protocol, and yet met."""
+
+
+_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9a-f]{1,6});)", re.IGNORECASE)
+"""One that is no reference: addresses are written into sitemaps as they are."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -93,7 +98,7 @@ def parse(content: bytes, base: str) -> Iterator[Listed | str]:
     if not head.startswith(b"<"):
         yield from _parse_lines(content, base)
         return
-    for name, members in _find_entries(content):
+    for name, members in _find_entries(_AMPERSAND.sub(b"&amp;", content)):
         location = members.get("loc") or members.get("link")
         url = normalize(location, base) if location else None
         if url is None:
