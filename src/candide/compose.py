@@ -22,6 +22,8 @@ from candide.errors import CandideError, SettingsError, StoreError, WeightsError
 from candide.index.analysis import PLAIN, clean_text, find_stem_field, get_analyzer
 from candide.index.embedded import EmbeddedIndex
 from candide.index.embedder import E5Embedder
+from candide.ingestion.jobs import Ingestion
+from candide.ingestion.worker import WorkerConfig
 from candide.models.adapters import Adapters
 from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
@@ -157,6 +159,11 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         stack.push_async_callback(imports.close)
         if answers:
             await imports.resume()
+        jobs = JobStore(database, changes)
+        ingestion = Ingestion(jobs, libraries, sources, changes, _reading_options(settings))
+        stack.push_async_callback(ingestion.close)
+        if answers:
+            await ingestion.start()
         folders = FolderStore(database, changes)
         return Services(
             access=_choose_access(settings),
@@ -176,7 +183,8 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             sources=sources,
             index=index,
             retriever=retriever,
-            jobs=JobStore(database, changes),
+            jobs=jobs,
+            ingestion=ingestion,
             turns=turns,
             responses=ResponseStore(database),
             turn_log=turn_log,
@@ -289,6 +297,18 @@ def prepare_home(settings: Settings) -> None:
             f"the home '{settings.home}' cannot be written: {error.strerror}",
             hint="check its rights, or choose another with CANDIDE_HOME",
         ) from error
+
+
+def _reading_options(settings: Settings) -> WorkerConfig:
+    return WorkerConfig(
+        database_url=settings.database,
+        backups_dir=str(settings.backups_dir),
+        home=str(settings.home),
+        index_dir=str(settings.index_dir),
+        logs_dir=str(settings.logs_dir),
+        fetch_allowed=list(settings.fetch_allowed),
+        embeds=settings.embeddings,
+    )
 
 
 def _embedded_options(settings: Settings) -> EmbeddedOptions:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ from candide.server.services import Access
 from candide.server.session import has_key, has_session
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
+_TO_DISK = re.compile(r"/api/imports|/api/libraries/[^/]+/files")
+"""Where bodies are files that go to the disk as they come."""
 
 
 LINGER_S = 5.0
@@ -77,7 +80,7 @@ class Guard:
         await _call_limited(self._app, scope, receive, send, limit)
 
     def _limit(self, scope: Scope) -> Limit:
-        if scope["method"] == "POST" and scope["path"] == "/api/imports":
+        if scope["method"] == "POST" and _TO_DISK.fullmatch(scope["path"]):
             return Limit(self._access.max_import_bytes, "max_import_mb")
         return Limit(self._access.max_body_bytes, "max_body_mb")
 

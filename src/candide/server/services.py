@@ -9,6 +9,7 @@ from candide.domain.retrieval import PassageIndex, Retriever
 from candide.domain.weights import WeightsFetcher
 from candide.engine.embedded import EmbeddedEngines
 from candide.engine.routes import Routes
+from candide.ingestion.jobs import Ingestion
 from candide.scheduler import TurnScheduler
 from candide.store.changes import Changes
 from candide.store.conversations import ConversationStore
@@ -38,7 +39,7 @@ class Access:
     """Names beside localhost and IP addresses that a browser may use for this server."""
     max_body_bytes: int = 32 * 1024 * 1024
     max_import_bytes: int = 16 * 1024 * 1024 * 1024
-    """Of a file that is imported: it goes to the disk as it comes."""
+    """Of a file that is imported or read into a library: it goes to the disk as it comes."""
 
 
 @dataclass(kw_only=True)
@@ -62,6 +63,7 @@ class Services:
     index: PassageIndex
     retriever: Retriever
     jobs: JobStore
+    ingestion: Ingestion
     turns: TurnStore
     responses: ResponseStore
     turn_log: TurnLog
