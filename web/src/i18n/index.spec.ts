@@ -20,12 +20,14 @@ const SOURCES = import.meta.glob<string>(['../**/*.svelte', '../**/*.ts', '!../*
 const SAME: Record<string, readonly MessageKey[]> = {
   fr: [
     'branch.versions', 'export.json', 'export.markdown', 'image', 'markdown.code', 'palette.conversations', 'palette.messages',
-    'param.topP', 'prompts.title', 'settings.api', 'settings.instructions', 'sidebar.label', 'transcript',
+    'library.sources.one', 'library.sources.other', 'param.topP', 'prompts.title', 'search.results.one', 'search.results.other', 'search.site',
+    'search.type', 'settings.api', 'settings.instructions', 'sidebar.label', 'source.page', 'sources.title', 'target.page', 'target.site',
+    'transcript',
   ],
   es: ['export.json', 'export.markdown', 'param.topP', 'prompts.title', 'settings.api', 'settings.general'],
   de: [
     'export.json', 'export.markdown', 'folder.name', 'info.engine', 'markdown.code', 'param.topP', 'prompts.name', 'prompts.text', 'prompts.title',
-    'settings.api',
+    'settings.api', 'target.feed',
   ],
 } // prettier-ignore
 

@@ -15,6 +15,7 @@
 
 import type { Token } from 'markdown-it'
 
+import { hideHalfMark, type Evidence } from './citations.ts'
 import {
   cutFootnotes,
   languageOf,
@@ -65,6 +66,8 @@ export interface DocumentOptions {
   headingOffset?: number
 }
 
+const NO_EVIDENCE: Evidence = { sources: new Map(), sentences: [] }
+
 interface Group {
   tokens: Token[]
   /** Lines from and to (exclusive); unknown for definitions of footnotes. */
@@ -88,6 +91,7 @@ export class MarkdownDocument {
   private readonly idPrefix: string
   private readonly labels: MarkdownLabels
   private readonly headingOffset: number
+  private evidence = NO_EVIDENCE
   private source = ''
   private isDone = false
   private blocks: Block[] = []
@@ -105,11 +109,17 @@ export class MarkdownDocument {
     this.headingOffset = options.headingOffset ?? 0
   }
 
-  /** The blocks of `source`, of which the earlier source is usually the beginning. Unchanged blocks are the same objects. */
-  update(source: string, done: boolean): Rendering {
+  /**
+   * The blocks of `source`, of which the earlier source is usually the beginning. Unchanged blocks are the same objects.
+   * @param evidence what it is shown with; another object is another evidence
+   */
+  update(source: string, done: boolean, evidence: Evidence = NO_EVIDENCE): Rendering {
     source = normalise(source)
-    if (!source.startsWith(this.source) || this.isDone) this.restart()
-    const isNew = source !== this.source || done !== this.isDone
+    const isOther = evidence !== this.evidence
+    if (isOther || !source.startsWith(this.source) || this.isDone) this.restart()
+    if (isOther) this.memo = { plain: new Map(), linked: new Map(), links: '' }
+    const isNew = isOther || source !== this.source || done !== this.isDone
+    this.evidence = evidence
     this.source = source
     this.isDone = done
     if (done) {
@@ -135,6 +145,7 @@ export class MarkdownDocument {
       labels: this.labels,
       headingOffset: this.headingOffset,
       growing,
+      ...(this.evidence.sources.size + this.evidence.sentences.length > 0 && { evidence: this.evidence }),
       references: { ...references },
       footnotes: { refs: { ...footnotes.refs }, list: (footnotes.list ?? []).map((note) => ({ ...note })) },
     }
@@ -150,7 +161,7 @@ export class MarkdownDocument {
   private whole(source: string): Rendering {
     const context = this.context(false, {}, {})
     const tokens = parseBlocks(source, context)
-    parseInlines(tokens, context, this.memoFor(context))
+    parseInlines(tokens, context, this.memoFor(context), source)
     const cut = cutFootnotes(tokens)
     return {
       blocks: renderGroups(groupTokens(cut.tokens), context),
@@ -209,6 +220,7 @@ export class MarkdownDocument {
     const last = tokens[lastInline]
     if (last?.type === 'inline') {
       parseInlines(tokens.slice(0, lastInline), tailContext, this.memoFor(tailContext))
+      if (tailContext.evidence) last.content = hideHalfMark(last.content)
       last.content = completeInline(last.content)
       tailContext.last = true
       // Two tokens before tell whether it begins a list's item.

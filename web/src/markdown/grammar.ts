@@ -10,6 +10,7 @@ import MarkdownIt from 'markdown-it'
 import type { Env, StateInline, Token } from 'markdown-it'
 import footnotes from 'markdown-it-footnote'
 
+import { citationRules, markSentences, placeEdges, restOfEdges, type CitationContext } from './citations.ts'
 import { fillLabel, type MarkdownLabels } from './labels.ts'
 import {
   hostBeside,
@@ -28,7 +29,7 @@ export interface Footnotes {
 }
 
 /** What parsing one part of a text needs to know of the others. */
-export interface Context extends Env, Growth {
+export interface Context extends Env, Growth, CitationContext {
   footnotes?: Footnotes
   idPrefix: string
   labels: MarkdownLabels
@@ -47,6 +48,7 @@ export interface Memo {
 const md = new MarkdownIt({ html: false, linkify: true, typographer: false })
 md.use(footnotes)
 md.use(mathRules)
+md.use(citationRules)
 md.core.ruler.disable('footnote_tail')
 // "main.rs" and "README.md" are names of files, not of hosts: only what has a scheme, and mail addresses, become links.
 md.linkify.set({ fuzzyLink: false, fuzzyIP: false })
@@ -91,23 +93,32 @@ export function parseBlocks(source: string, context: Context): Token[] {
   return tokens
 }
 
-/** Fills in the children of every `inline` token, from `memo` where it knows them. */
-export function parseInlines(tokens: Token[], context: Context, memo?: Memo): void {
+/**
+ * Fills in the children of every `inline` token, from `memo` where it knows them.
+ * @param source the text that `tokens` were parsed from, as a whole; with it, sentences of the evidence are marked
+ */
+export function parseInlines(tokens: Token[], context: Context, memo?: Memo, source?: string): void {
+  const sentences = (source !== undefined && context.evidence?.sentences) || []
+  const edges = sentences.length > 0 ? placeEdges(tokens, source ?? '', sentences) : null
   tokens.forEach((token, index) => {
     if (token.type !== 'inline') return
     const task = taskMark(tokens, index)
     const content = task === null ? token.content : token.content.slice(4)
     // The number of a footnote depends on those before it, the end of a growing text on what it may become.
     const known =
-      memo === undefined || context.last === true || /\[\^|\^\[/.test(content)
+      memo === undefined || edges !== null || context.last === true || /\[\^|\^\[/.test(content)
         ? undefined
         : content.includes('[')
           ? memo.linked
           : memo.plain
     let children = known?.get(content)
     if (children === undefined) {
+      const cut = token.content.length - content.length
+      const list = edges?.get(token)?.map((edge) => ({ ...edge, pos: Math.max(0, edge.pos - cut) }))
+      context.edges = { content, list: list ?? [], at: 0 }
       children = md.parseInline(content, context)[0]?.children ?? []
       guardLinks(children)
+      if (edges !== null) children = markSentences([...children, ...restOfEdges(context)], context)
       known?.set(content, children)
     }
     token.children = task === null ? children : [task, ...children]
@@ -315,6 +326,21 @@ rules['image'] = (tokens, index, _options, env) => {
     return `<span class="md-remote-image">${label}</span>`
   return `<a class="md-remote-image" href="${escapeHtml(address)}" target="_blank" rel="noopener noreferrer nofollow">${label}</a>`
 }
+
+rules['citation'] = (tokens, index, _options, env) => {
+  const { evidence, labels } = env as Context
+  const { number, sentence } = tokens[index]?.meta as { number: number; sentence?: number }
+  const label = fillLabel(labels.citation, {
+    number: String(number),
+    title: evidence?.sources.get(number) ?? '',
+  })
+  const place = sentence === undefined ? '' : ` data-sentence="${sentence}"`
+  return `<button type="button" class="md-cite" data-cite="${number}"${place} aria-label="${escapeHtml(label)}">${number}</button>`
+}
+rules['unsupported_open'] = () => '<span class="md-unsupported">'
+rules['unsupported_close'] = () => '</span>'
+rules['doubt'] = (_tokens, _index, _options, env) =>
+  `<span class="md-doubt"> (${escapeHtml((env as Context).labels.unsupported)})</span>`
 
 rules['task'] = (tokens, index, _options, env) => {
   const done = tokens[index]?.meta?.['done'] === true

@@ -19,6 +19,10 @@ export interface MarkdownLabels {
   footnote: string
   /** `{number}` */
   footnoteBack: string
+  /** A mark that cites a source: `{number}`, `{title}`. */
+  citation: string
+  /** Said of a sentence that no source bears out. */
+  unsupported: string
   diagram: string
   drawing: string
   showCode: string
@@ -40,6 +44,8 @@ export const englishLabels: MarkdownLabels = {
   footnotes: 'Footnotes',
   footnote: 'Footnote {number}',
   footnoteBack: 'Back to reference {number}',
+  citation: 'Source {number}: {title}',
+  unsupported: 'not found in the sources',
   diagram: 'Diagram',
   drawing: 'Drawing the diagram…',
   showCode: 'Show code',

@@ -10,11 +10,11 @@ import DOMPurify, { type Config } from 'dompurify'
 import { isAllowedLink, isOwnImage } from './links.ts'
 
 const TAGS = [
-  'a', 'blockquote', 'br', 'code', 'del', 'div', 'em', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'hr', 'img', 'input', 'li', 'ol', 'p', 'pre',
+  'a', 'blockquote', 'br', 'button', 'code', 'del', 'div', 'em', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'hr', 'img', 'input', 'li', 'ol', 'p', 'pre',
   's', 'section', 'span', 'strong', 'sup', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul',
 ] // prettier-ignore
 const ATTRIBUTES = [
-  'alt', 'aria-label', 'checked', 'class', 'data-language', 'data-open', 'decoding', 'dir', 'disabled', 'href', 'id', 'loading', 'rel', 'role',
+  'alt', 'aria-label', 'checked', 'class', 'data-cite', 'data-language', 'data-open', 'data-sentence', 'decoding', 'dir', 'disabled', 'href', 'id', 'loading', 'rel', 'role',
   'scope', 'src', 'start', 'tabindex', 'target', 'type',
 ] // prettier-ignore
 const OWN_ID = /^[\w-]*fn(?:ref)?-\d+(?:-\d+)?$/
@@ -43,6 +43,7 @@ function gate(): ReturnType<typeof DOMPurify> {
     keepOwn(node)
     if (node instanceof HTMLAnchorElement) guardLink(node)
     else if (node instanceof HTMLImageElement && !isOwnImage(node.getAttribute('src') ?? '')) node.remove()
+    else if (node instanceof HTMLButtonElement) guardButton(node)
     else if (node instanceof HTMLInputElement) {
       node.setAttribute('type', 'checkbox')
       node.setAttribute('disabled', '')
@@ -59,6 +60,13 @@ function keepOwn(element: HTMLElement): void {
     if (own.length > 0) element.className = own.join(' ')
     else element.removeAttribute('class')
   }
+}
+
+/** The only buttons are marks that cite a source. */
+function guardButton(button: HTMLButtonElement): void {
+  if (!button.classList.contains('md-cite') || !/^\d{1,4}$/.test(button.getAttribute('data-cite') ?? ''))
+    button.remove()
+  button.setAttribute('type', 'button')
 }
 
 function guardLink(link: HTMLAnchorElement): void {

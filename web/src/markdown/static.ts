@@ -5,6 +5,7 @@
  * (`/api/files/...`) are kept as they are: who writes the file replaces their addresses.
  */
 
+import type { Evidence } from './citations.ts'
 import { MarkdownDocument, type DocumentOptions } from './document.ts'
 import { cutFootnotes, parseBlocks, parseInlines, textOf, type Context } from './grammar.ts'
 import { loadedKatex, loadKatex, katexOptions } from './formula.ts'
@@ -19,9 +20,16 @@ export async function prepareStatic(source: string): Promise<void> {
   if (/\$|\\\(|\\\[/.test(source)) await loadKatex().catch(() => undefined)
 }
 
-/** Sanitised HTML of the whole text. */
-export function renderStatic(source: string, options: StaticOptions = {}): string {
-  const { blocks, footnotes } = new MarkdownDocument(options).update(source, true)
+/**
+ * Sanitised HTML of the whole text.
+ * @param citations what its marks name, and what the link of each leads to, `#` and the number of its source behind it
+ */
+export function renderStatic(
+  source: string,
+  options: StaticOptions = {},
+  citations?: { evidence: Evidence; anchor: string },
+): string {
+  const { blocks, footnotes } = new MarkdownDocument(options).update(source, true, citations?.evidence)
   const root = document.createElement('div')
   for (const block of blocks) {
     if (block.kind === 'code') root.append(staticCode(block.code, block.language))
@@ -32,6 +40,14 @@ export function renderStatic(source: string, options: StaticOptions = {}): strin
     code.replaceWith(staticCode(code.textContent ?? '', code.getAttribute('data-language') ?? ''))
   }
   for (const formula of root.querySelectorAll<HTMLElement>('.md-math')) setFormula(formula)
+  for (const mark of root.querySelectorAll<HTMLElement>('.md-cite')) {
+    const link = document.createElement('a')
+    link.className = 'md-cite'
+    link.href = `#${citations?.anchor ?? ''}${mark.dataset['cite'] ?? ''}`
+    link.setAttribute('aria-label', mark.getAttribute('aria-label') ?? '')
+    link.textContent = mark.textContent
+    mark.replaceWith(link)
+  }
   return root.innerHTML
 }
 

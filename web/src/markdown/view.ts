@@ -6,6 +6,7 @@
  */
 
 import { CodeBlock, codeStateOf, type CodeEnvironment } from './code-block.ts'
+import type { Evidence } from './citations.ts'
 import type { DiagramTheme } from './diagram.ts'
 import {
   MarkdownDocument,
@@ -54,7 +55,7 @@ export class MarkdownView {
   private readonly environment: CodeEnvironment
   private readonly codeBlocks = new Set<CodeBlock>()
   private readonly work = new Set<Promise<unknown>>()
-  private wanted: { source: string; done: boolean } | null = null
+  private wanted: { source: string; done: boolean; evidence: Evidence | undefined } | null = null
   private shown: Shown[] = []
   private footnotes: { html: string; node: Element } | null = null
   private cancelFrame: (() => void) | null = null
@@ -81,11 +82,12 @@ export class MarkdownView {
   /**
    * Shows `source` in one of the next frames; the last call before it counts. A text that is done from the start is shown at once.
    * @param done that nothing follows; until then half-written constructs at the end are shown as what they will become
+   * @param evidence the sources that its marks name, and its sentences; another object is another evidence
    */
-  update(source: string, done: boolean): void {
+  update(source: string, done: boolean, evidence?: Evidence): void {
     if (this.isDestroyed) return
     const isFirst = this.wanted === null
-    this.wanted = { source, done }
+    this.wanted = { source, done, evidence }
     if (isFirst && done) this.flush()
     else this.schedule()
   }
@@ -140,8 +142,8 @@ export class MarkdownView {
   private render(budgetMs: number): void {
     if (this.wanted === null || this.isDestroyed) return
     const started = performance.now()
-    const { source, done } = this.wanted
-    const rendering = this.document.update(source, done)
+    const { source, done, evidence } = this.wanted
+    const rendering = this.document.update(source, done, evidence)
     const isComplete = this.showBlocks(rendering.blocks, started + budgetMs)
     if (isComplete) this.showFootnotes(rendering.footnotes)
     const took = performance.now() - started

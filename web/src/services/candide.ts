@@ -1,6 +1,7 @@
 /** Candide's own API, one function a call. */
 
 import { del, get, patch, post, put, send } from './http.ts'
+import type { SearchWishes } from './sources.ts'
 import type {
   Conversation,
   ConversationTree,
@@ -40,6 +41,8 @@ export interface Question {
   user_message_id?: string
   model?: string | undefined
   attachments?: string[]
+  /** Where this one answer is to be looked for; that of the conversation without. */
+  search?: SearchWishes
 }
 
 const path = (...parts: string[]) => '/api/' + parts.map(encodeURIComponent).join('/')

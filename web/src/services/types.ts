@@ -1,11 +1,15 @@
 /** The shapes that the server speaks, by the names that the page uses; made from its OpenAPI document. */
 
 import type { components } from './schema.ts'
+import type { Grounding, NumberedSource, SearchWishes, Sentence } from './sources.ts'
 
 type Schemas = components['schemas']
 
-export type Conversation = Schemas['ConversationSummary']
-export type ConversationTree = Omit<Schemas['ConversationView'], 'messages'> & { messages: Message[] }
+export type Conversation = Schemas['ConversationSummary'] & { search?: SearchWishes | null }
+export type ConversationTree = Omit<Schemas['ConversationView'], 'messages'> & {
+  messages: Message[]
+  search?: SearchWishes | null
+}
 export type FileView = Schemas['FileView']
 export type Turn = Schemas['TurnView']
 export type Timings = Schemas['Timings']
@@ -32,6 +36,7 @@ export interface Part {
 export type Message = Omit<Schemas['MessageView'], 'parts' | 'usage'> & {
   parts: Part[]
   usage?: { prompt_tokens?: number; completion_tokens?: number } | null
+  grounding?: Grounding | null
 }
 export type MessageState = Message['state']
 
@@ -40,10 +45,27 @@ export type Import = Schemas['ImportView']
 /** One element of what a turn says; `candide.domain.turns.TurnEvent`. */
 export type TurnEvent =
   | { kind: 'TurnStarted'; model: string; engine: string; continued?: boolean }
+  | { kind: 'SearchStarted'; query: string; libraries?: string[]; web?: boolean }
+  | {
+      kind: 'SourcesFound'
+      query: string
+      sources: NumberedSource[]
+      is_good?: boolean
+      unread?: string[]
+      missing?: string[]
+    }
   | { kind: 'TextDelta'; text: string }
   | { kind: 'ReasoningDelta'; text: string }
   | { kind: 'EngineSwitched'; reason: string; from_engine: string; to_engine: string }
   | { kind: 'ContextCompacted'; dropped_messages: number }
+  | { kind: 'CitationMarked'; number: number; start: number; end: number }
+  | {
+      kind: 'CitationsChecked'
+      text?: string | null
+      sentences?: Sentence[]
+      abstained?: boolean
+      extract?: Sentence[]
+    }
   | {
       kind: 'TurnFinished'
       state: 'finished' | 'stopped'

@@ -50,6 +50,8 @@ export function commands(): Command[] {
       keys,
       run: ACTIONS[id],
     })),
+    { label: t('library.all'), run: () => router.go('/libraries') },
+    { label: t('search.title'), run: () => router.go('/search') },
     { label: t('sidebar.temporary'), run: () => router.go('/?temporary') },
     ...(conversation
       ? [

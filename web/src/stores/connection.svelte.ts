@@ -12,7 +12,7 @@ import type { Conversation } from '../services/types.ts'
 
 export type Change =
   | { kind: 'conversation'; conversation: Conversation }
-  | { kind: 'folders' | 'prompts' | 'preferences' | 'shares' | 'status' }
+  | { kind: 'folders' | 'prompts' | 'preferences' | 'shares' | 'status' | 'libraries' | 'jobs' }
 
 /** A cut shorter than this is nobody's business. */
 const QUIET_MS = 700

@@ -8,9 +8,11 @@ import * as candide from '../services/candide.ts'
 import { ApiError } from '../services/http.ts'
 import type { Subscription } from '../services/events.ts'
 import { newId } from '../services/ids.ts'
+import type { SearchWishes } from '../services/sources.ts'
 import type { Conversation, FileView, Turn } from '../services/types.ts'
 import { t } from '../i18n/index.svelte.ts'
 import { connection } from './connection.svelte.ts'
+import { isAnywhere, NOWHERE } from './libraries.svelte.ts'
 import { outbox, type Outgoing } from './outbox.svelte.ts'
 import { attempt, messageOf, toasts } from './toasts.svelte.ts'
 import { MessageNode, MessageTree, newMessage } from './tree.svelte.ts'
@@ -117,16 +119,40 @@ export class OpenConversation implements Chat {
   ask(text: string, files: FileView[], model: string | undefined): void {
     const isNew = this.summary === null && !this.outgoing.length
     const parent = this.outgoing.length ? {} : { parent_id: this.tree.leafId }
+    const { search } = this
     outbox.send(
       this.id,
-      { text, model, attachments: files.map((file) => file.id), ...(!isNew && parent) },
+      {
+        text,
+        model,
+        attachments: files.map((file) => file.id),
+        // Said with the question too: what was just chosen may still be on its way.
+        ...(isAnywhere(search) && { search }),
+        ...(!isNew && parent),
+      },
       files,
       isNew ? (this.#create ?? {}) : null,
     )
     this.state = 'ready'
   }
 
-  #create: Partial<Conversation> | null = null
+  #create = $state.raw<Partial<Conversation> | null>(null)
+
+  /** Where its answers are looked for. */
+  readonly search = $derived.by(() => this.summary?.search ?? this.#create?.search ?? NOWHERE)
+
+  /** Say where they are looked for from the next question on. */
+  async lookIn(search: SearchWishes): Promise<void> {
+    const before = this.summary
+    if (!before) {
+      this.#create = { ...this.#create, search }
+      return
+    }
+    this.#deeds++
+    this.summary = { ...before, search }
+    if (!(await attempt(() => candide.changeConversation(this.id, { search }))) && this.summary)
+      this.summary = { ...this.summary, ...(before.search && { search: before.search }) }
+  }
 
   /** Say what the conversation is made with once its first question is asked. */
   begin(create: Partial<Conversation>): void {

@@ -1,6 +1,7 @@
 /** What lies over the page: one dialog at a time, and the sidebar on a phone. */
 
 import type { Conversation, Folder } from '../services/types.ts'
+import type { NumberedSource } from '../services/sources.ts'
 import type { MessageNode } from './tree.svelte.ts'
 
 export type SettingsTab =
@@ -15,7 +16,21 @@ export type Panel =
   | { name: 'share'; conversation: Conversation; leafId: string | null }
   | { name: 'info'; message: MessageNode }
 
+/** A source that is looked at. */
+export interface ViewedSource
+  extends
+    Pick<NumberedSource, 'id' | 'uri' | 'title' | 'site' | 'published' | 'passages'>,
+    Partial<Pick<NumberedSource, 'number'>> {
+  /** Where in its text one looks, in characters. */
+  at: number
+  /** What is quoted of it. */
+  quote: [start: number, end: number] | null
+  /** The page that this stands on, of a source with pages. */
+  page: number | null
+}
+
 class Panels {
+  source = $state.raw<ViewedSource | null>(null)
   open = $state.raw<Panel | null>(null)
   /** On a wide page the sidebar stands beside the conversation unless it was folded; on a phone it lies over it. */
   sidebarIsFolded = $state(localStorage.getItem('candide.sidebar') === 'folded')
@@ -28,6 +43,14 @@ class Panels {
 
   close(): void {
     this.open = null
+  }
+
+  showSource(source: ViewedSource): void {
+    this.source = source
+  }
+
+  closeSource(): void {
+    this.source = null
   }
 
   toggleSidebar(): void {

@@ -5,18 +5,24 @@ import { readRoute, router } from './router.svelte.ts'
 
 const read = (path: string) => readRoute(new URL(path, 'http://candide.test'))
 
+const NEW = { name: 'new', folderId: null, libraryId: null, isTemporary: false }
+
 describe('an address', () => {
   test.each([
-    ['/', { name: 'new', folderId: null, isTemporary: false }],
-    ['/?temporary', { name: 'new', folderId: null, isTemporary: true }],
-    ['/folder/fold_1', { name: 'new', folderId: 'fold_1', isTemporary: false }],
+    ['/', NEW],
+    ['/?temporary', { ...NEW, isTemporary: true }],
+    ['/folder/fold_1', { ...NEW, folderId: 'fold_1' }],
     ['/c/conv_1', { name: 'conversation', id: 'conv_1', messageId: null }],
     ['/c/conv_1/', { name: 'conversation', id: 'conv_1', messageId: null }],
     ['/c/conv_1#msg_1', { name: 'conversation', id: 'conv_1', messageId: 'msg_1' }],
+    ['/?library=lib_1', { ...NEW, libraryId: 'lib_1' }],
+    ['/libraries', { name: 'libraries', id: null }],
+    ['/libraries/lib_1', { name: 'libraries', id: 'lib_1' }],
+    ['/search?query=b%26b', { name: 'search', query: new URLSearchParams({ query: 'b&b' }) }],
     ['/share/abc', { name: 'share', token: 'abc' }],
-    ['/share/', { name: 'new', folderId: null, isTemporary: false }],
-    ['/c', { name: 'new', folderId: null, isTemporary: false }],
-    ['/settings', { name: 'new', folderId: null, isTemporary: false }],
+    ['/share/', NEW],
+    ['/c', NEW],
+    ['/settings', NEW],
     ['/c/a%20b', { name: 'conversation', id: 'a b', messageId: null }],
     ['/c/100%', { name: 'conversation', id: '100%', messageId: null }],
   ])('%s is read', (path, route) => {

@@ -1,9 +1,13 @@
 /** Which page is shown: the address, read into a route. */
 
 export type Route =
-  | { name: 'new'; folderId: string | null; isTemporary: boolean }
+  | { name: 'new'; folderId: string | null; libraryId: string | null; isTemporary: boolean }
   | { name: 'conversation'; id: string; messageId: string | null }
   | { name: 'share'; token: string }
+  /** All libraries, or one of them. */
+  | { name: 'libraries'; id: string | null }
+  /** The page of searches; what is searched stands in its address. */
+  | { name: 'search'; query: URLSearchParams }
 
 class Router {
   route = $state.raw<Route>(readRoute(location))
@@ -40,10 +44,13 @@ export function readRoute({ pathname, search, hash }: Pick<Location, 'pathname' 
   const [, page = '', id = ''] = pathname.split('/')
   if (page === 'c' && id) return { name: 'conversation', id: decode(id), messageId: hash.slice(1) || null }
   if (page === 'share' && id) return { name: 'share', token: decode(id) }
+  if (page === 'libraries') return { name: 'libraries', id: id ? decode(id) : null }
   const query = new URLSearchParams(search)
+  if (page === 'search') return { name: 'search', query }
   return {
     name: 'new',
     folderId: page === 'folder' && id ? decode(id) : null,
+    libraryId: query.get('library'),
     isTemporary: query.has('temporary'),
   }
 }

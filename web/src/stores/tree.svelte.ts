@@ -5,6 +5,7 @@
  * refresh, so that what is on the screen stays where it is.
  */
 
+import type { Grounding, NumberedSource } from '../services/sources.ts'
 import type { Feedback, Message, MessageState, Part, Timings, TurnError } from '../services/types.ts'
 
 export class MessageNode {
@@ -24,6 +25,10 @@ export class MessageNode {
   finishReason = $state<string | null>(null)
   feedback = $state.raw<Feedback | null>(null)
   error = $state.raw<TurnError | null>(null)
+  /** What it rests on: nothing before the sources are found, and of answers that were not looked for. */
+  grounding = $state.raw<Grounding | null>(null)
+  /** What is being searched for it, until the sources are found. */
+  searching = $state.raw<Search | null>(null)
   /** What happened meanwhile that a reader should know: another engine went on, old messages were left out. */
   notices = $state.raw<Notice[]>([])
   /** The last turn event that is in here; 0 when the text came from elsewhere. */
@@ -66,7 +71,16 @@ export class MessageNode {
     this.timings = message.timings ?? null
     this.finishReason = message.finish_reason ?? null
     this.error = message.error ?? null
+    this.grounding = message.grounding ?? (isWriting ? this.grounding : null)
+    if (!isWriting) this.searching = null
   }
+}
+
+export interface Search {
+  query: string
+  /** Names. */
+  libraries: string[]
+  web: boolean
 }
 
 export type Notice = { kind: 'switched'; from: string; to: string } | { kind: 'compacted'; dropped: number }
@@ -105,6 +119,26 @@ export class MessageTree {
 
   get nodes(): Iterable<MessageNode> {
     return this.#nodes.values()
+  }
+
+  /**
+   * The sources that an answer can name, by their numbers: its own, and those of the answers before it on its branch,
+   * which keep their numbers.
+   */
+  sourcesOf(node: MessageNode): Map<number, NumberedSource> {
+    const found = new Map<number, NumberedSource>()
+    const seen = new Set<MessageNode>()
+    for (let at: MessageNode | undefined = node; at && !seen.has(at); at = this.get(at.parentId)) {
+      seen.add(at)
+      for (const source of at.grounding?.sources ?? []) {
+        const known = found.get(source.number)
+        const passages = [...(known?.passages ?? [])]
+        for (const one of source.passages ?? [])
+          if (!passages.some(({ start, end }) => start === one.start && end === one.end)) passages.push(one)
+        found.set(source.number, { ...(known ?? source), passages })
+      }
+    }
+    return found
   }
 
   /** A node and its siblings, oldest first. */

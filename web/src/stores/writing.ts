@@ -35,6 +35,7 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
   // Not what is shown: that may be of the server's message, which can be ahead of the events that have come so far.
   let { text, reasoning, ended } = answer.written
   let notices = answer.notices
+  let isCorrected = false
   for (const { id, data } of events) {
     const seq = Number(id)
     if (!id || seq <= answer.seq) continue
@@ -51,6 +52,22 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
         answer.finishReason = null
         answer.state = 'streaming'
         break
+      case 'SearchStarted':
+        answer.searching = { query: event.query, libraries: event.libraries ?? [], web: event.web ?? false }
+        answer.state = 'streaming'
+        break
+      case 'SourcesFound': {
+        const { query, sources, is_good, unread, missing } = event
+        answer.searching = null
+        answer.grounding = {
+          query,
+          sources,
+          is_good: is_good ?? true,
+          unread: unread ?? [],
+          missing: missing ?? [],
+        }
+        break
+      }
       case 'TextDelta':
         text += event.text
         break
@@ -70,7 +87,24 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
           { kind: 'compacted', dropped: event.dropped_messages },
         ]
         break
+      // Where the marks are is read from the text, in which they are what they are wherever Markdown puts them.
+      case 'CitationMarked':
+        break
+      case 'CitationsChecked':
+        if (typeof event.text === 'string') {
+          text = event.text
+          isCorrected = true
+        }
+        answer.grounding = {
+          ...answer.grounding,
+          sentences: event.sentences ?? [],
+          abstained: event.abstained ?? false,
+          extract: event.extract ?? [],
+          checked: true,
+        }
+        break
       case 'TurnFinished':
+        answer.searching = null
         answer.state = event.state === 'stopped' ? 'stopped' : 'complete'
         answer.usage = event.usage ?? null
         answer.timings = event.timings ?? null
@@ -78,6 +112,7 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
         ended = true
         break
       case 'TurnFailed':
+        answer.searching = null
         answer.state = 'failed'
         answer.error = { code: event.code, message: event.message, hint: event.hint ?? null }
         ended = true
@@ -85,8 +120,8 @@ export function applyEvents(answer: MessageNode, events: readonly ServerEvent[])
     }
   }
   answer.written = { text, reasoning, ended }
-  // What is on the screen is never taken back.
-  if (text.length > answer.text.length) answer.text = text
+  // What is on the screen is never taken back, but for what was found not to stand in the sources as it was quoted.
+  if (isCorrected || text.length > answer.text.length) answer.text = text
   if (reasoning.length > answer.reasoning.length) answer.reasoning = reasoning
   answer.notices = notices
 }

@@ -1,0 +1,78 @@
+/** What a text of an answer is shown with, from what the server says that the answer rests on. */
+
+import type { Grounding, NumberedSource, Sentence } from '../services/sources.ts'
+import type { Evidence } from '../markdown/index.ts'
+
+export type Sources = ReadonlyMap<number, NumberedSource>
+
+/** Marks and sentences of `text`; undefined of an answer that rests on nothing. */
+export function makeEvidence(
+  text: string,
+  grounding: Grounding | null,
+  sources: Sources,
+): Evidence | undefined {
+  if (!sources.size) return undefined
+  const sentences = grounding?.sentences ?? []
+  const toUnits = unitsOf(text, sentences.length > 0)
+  return {
+    sources: new Map([...sources].map(([number, source]) => [number, titleOf(source)])),
+    sentences: sentences.map((sentence) => ({
+      start: toUnits(sentence.start),
+      end: toUnits(sentence.end),
+      isUnsupported: sentence.support === 'unsupported',
+      unmarked: unmarkedOf(sentence),
+    })),
+  }
+}
+
+/** What a source is called: by its title, or by the end of its address. */
+export function titleOf({ title, uri }: Pick<NumberedSource, 'title' | 'uri'>): string {
+  return title || (uri.split(/[\\/]/).findLast((part) => part) ?? uri)
+}
+
+/** The address of a source, if it is one of the web; null for what no link may lead to. */
+export function webAddress(uri: string): string | null {
+  try {
+    const { protocol, href } = new URL(uri)
+    return protocol === 'https:' || protocol === 'http:' ? href : null
+  } catch {
+    return null
+  }
+}
+
+function unmarkedOf({ citations }: Sentence): number[] {
+  return [...new Set(citations?.filter((one) => one.by_model === false).map((one) => one.number))]
+}
+
+/** From places in characters, as the server counts, to those in a string here in which CR LF is one line end. */
+function unitsOf(text: string, isNeeded: boolean): (characters: number) => number {
+  if (!isNeeded || !/[\r\ud800-\udfff]/.test(text)) return (characters) => characters
+  const units: number[] = []
+  let at = 0
+  let before = ''
+  for (const character of text) {
+    if (before === '\r' && character === '\n') at--
+    units.push(at)
+    at += character.length
+    before = character
+  }
+  return (characters) => units[characters] ?? at
+}
+
+/** A text in pieces, those within the spans marked. Spans are in characters, of which some take two places in a string. */
+export function cutAt(
+  text: string,
+  spans: readonly (readonly [start: number, end: number])[],
+): { text: string; isHit: boolean }[] {
+  const characters = [...text]
+  const pieces: { text: string; isHit: boolean }[] = []
+  let at = 0
+  for (const [start, end] of [...spans].sort((one, other) => one[0] - other[0])) {
+    if (start > at) pieces.push({ text: characters.slice(at, start).join(''), isHit: false })
+    if (end > Math.max(at, start))
+      pieces.push({ text: characters.slice(Math.max(at, start), end).join(''), isHit: true })
+    at = Math.max(at, end)
+  }
+  if (at < characters.length) pieces.push({ text: characters.slice(at).join(''), isHit: false })
+  return pieces
+}
