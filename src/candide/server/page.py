@@ -19,7 +19,16 @@ from starlette.responses import PlainTextResponse, Response
 FOLDER = Path(__file__).parent.parent / "web"
 """Where the build of `web/` leaves the page."""
 
-VIEWS = ("/", "/c/{id}", "/folder/{id}", "/settings", "/share/{token}")
+VIEWS = (
+    "/",
+    "/c/{id}",
+    "/folder/{id}",
+    "/libraries",
+    "/libraries/{id}",
+    "/search",
+    "/settings",
+    "/share/{token}",
+)
 """Addresses within the page: the same document, which shows what they name."""
 
 POLICY = (
@@ -69,9 +78,18 @@ def is_public(path: str) -> bool:
     """Whether a path is one of the page's own, which holds no one's data."""
     parts = path.split("/")[1:]
     return (
-        path in ("/", "/settings", "/diagram.html", "/manifest.webmanifest", "/favicon.ico")
+        path
+        in (
+            "/",
+            "/libraries",
+            "/search",
+            "/settings",
+            "/diagram.html",
+            "/manifest.webmanifest",
+            "/favicon.ico",
+        )
         or is_asset(path)
-        or (len(parts) == 2 and parts[0] in ("c", "folder", "share", "icons"))
+        or (len(parts) == 2 and parts[0] in ("c", "folder", "libraries", "share", "icons"))
         or (len(parts) == 1 and parts[0].startswith("icon"))
     )
 
