@@ -1,0 +1,442 @@
+"""Whether passages bear a sentence out: its numbers, dates, names and content words, and what it denies.
+
+What a sentence says in figures and names must be found, all of it, or it is not supported. Of its other words enough
+must stand where those stand. It must not deny what the passage says, nor say the opposite. Across languages, words are
+compared by their meaning, which an embedder tells; without one, by names and numbers alone.
+
+This is no reading: a sentence that turns round who did what to whom with the same words is taken for supported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rapidfuzz import fuzz
+
+from candide.citations.normalise import Normalised, normalise
+from candide.citations.numerals import Numeral, find_numerals, held_keys
+from candide.citations.sentences import split_prose
+from candide.citations.vocabulary import NEGATIONS, REPORTING
+from candide.citations.words import (
+    OPPOSITE,
+    SAME_NAME,
+    Word,
+    find_words,
+    fold,
+    has_negation,
+    stem,
+    tell_language,
+)
+from candide.domain.sources import NumberedSource, Passage
+
+Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
+"""Vectors of texts, one each, such that those of texts of one meaning are near; their lengths do not matter."""
+
+ENOUGH = 0.6
+"""The share of a sentence's weight that passages must hold."""
+ENOUGH_ACROSS = 0.88
+"""The cosine above which a sentence of another language says the same (of multilingual-e5-small)."""
+GAIN = 0.12
+"""What a further place must add to the share, to be cited as well."""
+PLACES = 3
+"""How many places of the sources one sentence may rest on."""
+
+_NUMERAL_WEIGHT = 2.0
+_NAME_WEIGHT = 1.5
+_ASKED_WEIGHT = 0.5
+"""What the question said already tells less."""
+_AROUND_WEIGHT = 0.6
+"""Of a word that stands in the passage or its title, though not in the place itself."""
+_REPORTING = frozenset(fold(word) for word in REPORTING)
+_NEGATIONS = frozenset(fold(word) for word in NEGATIONS)
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A sentence of a passage, or two that follow each other."""
+
+    shown: Shown
+    start: int
+    """In characters of the passage."""
+    end: int
+    words: list[Word]
+    stems: frozenset[str]
+    names: frozenset[str]
+    keys: frozenset[str]
+    denied: frozenset[str]
+    """Stems that stand near a word that denies."""
+
+    @property
+    def text(self) -> str:
+        return self.shown.passage.text[self.start : self.end]
+
+
+@dataclass(slots=True, eq=False)
+class Shown:
+    """A passage that was shown to the model, as it is compared."""
+
+    number: int
+    passage: Passage
+    language: str
+    normal: Normalised
+    names: frozenset[str]
+    """All its words, with those of its title and headings, as names are compared."""
+    stems: frozenset[str]
+    keys: frozenset[str]
+    places: list[Place] = field(default_factory=list["Place"])
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a sentence says that can be looked up."""
+
+    text: str
+    language: str
+    numerals: list[frozenset[str]]
+    names: list[str]
+    stems: dict[str, float]
+    """With what each weighs."""
+    is_negative: bool
+    small: frozenset[str]
+    """All its words, folded."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.numerals or self.names or self.stems)
+
+
+@dataclass(slots=True)
+class Verdict:
+    is_supported: bool
+    score: float
+    places: list[Place]
+    """What it rests on, or the nearest."""
+
+
+def show(sources: Iterable[NumberedSource]) -> list[Shown]:
+    """The passages of numbered sources, read once for all sentences of an answer."""
+    return [_read(source, passage) for source in sources for passage in source.passages]
+
+
+def _read(source: NumberedSource, passage: Passage) -> Shown:
+    words = find_words(passage.text)
+    around = find_words(f"{source.title} {passage.headings}")
+    numerals = find_numerals(passage.text)
+    language = tell_language(words, passage.text) or source.language[:2]
+    shown = Shown(
+        number=source.number,
+        passage=passage,
+        language=language,
+        normal=normalise(passage.text),
+        names=_names(words) | _names(around),
+        stems=_stems(words) | _stems(around),
+        keys=frozenset(held_keys(numerals) | held_keys(find_numerals(f"{source.title} {passage.headings}"))),
+    )
+    spans = split_prose(passage.text)
+    singles = [_place(shown, start, end, words, numerals) for start, end in spans]
+    shown.places = singles + [_join(one, other) for one, other in itertools.pairwise(singles)]
+    return shown
+
+
+def _place(shown: Shown, start: int, end: int, words: list[Word], numerals: list[Numeral]) -> Place:
+    its = [word for word in words if start <= word.start and word.end <= end]
+    return Place(
+        shown=shown,
+        start=start,
+        end=end,
+        words=its,
+        stems=_stems(its),
+        names=_names(its),
+        keys=frozenset(held_keys([n for n in numerals if start <= n.start and n.end <= end])),
+        denied=_denied(its),
+    )
+
+
+def _join(one: Place, other: Place) -> Place:
+    return Place(
+        shown=one.shown,
+        start=one.start,
+        end=other.end,
+        words=[*one.words, *other.words],
+        stems=one.stems | other.stems,
+        names=one.names | other.names,
+        keys=one.keys | other.keys,
+        denied=one.denied | other.denied,
+    )
+
+
+def _stems(words: Iterable[Word]) -> frozenset[str]:
+    return frozenset(stem(word.folded) for word in words)
+
+
+def _name(folded: str) -> str:
+    """A name as it is compared: under one form in all languages, without the s of a plural or a genitive."""
+    same = SAME_NAME.get(folded)
+    if same:
+        return same
+    return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
+
+
+def _names(words: Iterable[Word]) -> frozenset[str]:
+    return frozenset(_name(word.folded) for word in words)
+
+
+def _denied(words: list[Word]) -> frozenset[str]:
+    near: set[str] = set()
+    for at, word in enumerate(words):
+        if word.folded in _NEGATIONS:
+            near.update(stem(w.folded) for w in words[max(0, at - 2) : at + 4] if not w.is_stop)
+    return frozenset(near)
+
+
+def read_claim(text: str, question: str = "") -> Claim:
+    """What a sentence says, without its marks and the signs of Markdown."""
+    words = find_words(text)
+    numerals = find_numerals(text)
+    language = tell_language(words, text)
+    asked = {stem(word.folded) for word in find_words(question) if not word.is_stop}
+    names: dict[str, None] = {}
+    stems: dict[str, float] = {}
+    for at, word in enumerate(words):
+        if word.is_stop or any(n.start <= word.start and word.end <= n.end for n in numerals):
+            continue
+        if word.folded in _REPORTING:
+            continue
+        key = stem(word.folded)
+        if _is_name(text, words, at, language):
+            names[word.folded] = None
+        elif len(word.folded) > 2 or not word.folded.isascii():
+            stems[key] = _ASKED_WEIGHT if key in asked else 1.0
+    return Claim(
+        text=text,
+        language=language,
+        numerals=[n.keys for n in numerals if not (n.is_word and "2" in n.keys)],
+        names=list(names),
+        stems=stems,
+        is_negative=has_negation(text),
+        small=frozenset(word.folded for word in words),
+    )
+
+
+_BEGINS = re.compile(r"(?:^|[.!?:;]\s|[«“\"‘(*_>\n|-]\s*)\Z")
+
+
+def _is_name(text: str, words: list[Word], at: int, language: str) -> bool:
+    word = words[at]
+    if not word.is_capital:
+        return False
+    written = text[word.start : word.end]
+    if len(written) > 1 and (written.isupper() or any(sign.isdigit() for sign in written)):
+        return True
+    before = words[at - 1] if at else None
+    after = words[at + 1] if at + 1 < len(words) else None
+    beside = [
+        w for w in (before, after) if w and w.is_capital and not w.is_stop and _is_beside(text, word, w)
+    ]
+    if language == "de":
+        # Every noun is a capital's: two side by side are a name.
+        return bool(beside)
+    if _BEGINS.search(text, 0, word.start):
+        return bool(beside)
+    return True
+
+
+def _is_beside(text: str, one: Word, other: Word) -> bool:
+    first, second = sorted((one, other), key=lambda word: word.start)
+    return text[first.end : second.start] in (" ", "-", "\u00a0", ". ")
+
+
+class Judge:
+    """Judges the sentences of one answer by the passages that were shown."""
+
+    def __init__(self, shown: list[Shown], question: str, embed: Embed | None) -> None:
+        self._shown = shown
+        self._asked = {
+            stem(word.folded): _ASKED_WEIGHT
+            for word in find_words(question)
+            if not word.is_stop and len(word.folded) > 2 and word.folded not in _REPORTING
+        }
+        self._embed = embed
+        self._vectors: dict[str, Sequence[float]] = {}
+
+    def prepare(self, claims: Iterable[Claim]) -> None:
+        """Have the embedder see at once all that will be compared across languages."""
+        if self._embed is None:
+            return
+        texts: dict[str, None] = {}
+        for claim in claims:
+            for shown in self._shown:
+                if _is_across(claim, shown) and _bears_hard(claim, [shown]):
+                    texts[claim.text] = None
+                    texts.update((place.text, None) for place in shown.places)
+        if texts:
+            vectors = self._embed(list(texts))
+            self._vectors = dict(zip(texts, vectors, strict=True))
+
+    def judge(self, claim: Claim, numbers: Iterable[int] | None = None) -> Verdict:
+        """Whether passages bear a claim out, those of the sources of these numbers or all."""
+        wanted = None if numbers is None else set(numbers)
+        shown = [one for one in self._shown if wanted is None or one.number in wanted]
+        near = self._judge_words(claim, [one for one in shown if not _is_across(claim, one)])
+        if near.is_supported:
+            return near
+        across = self._judge_across(claim, [one for one in shown if _is_across(claim, one)])
+        if across.is_supported or not near.places:
+            return across
+        return near
+
+    def nearest(self, claim: Claim, number: int) -> Verdict:
+        """The place of one source that has most of a claim."""
+        return self.judge(claim, [number])
+
+    def _judge_words(self, claim: Claim, shown: list[Shown]) -> Verdict:
+        soft = dict(claim.stems)
+        if len(soft) + len(claim.names) + len(claim.numerals) < 4:
+            # A short answer leans on its question: "In 1998." is borne out where what was asked about stands.
+            soft = {**self._asked, **soft}
+        total = len(claim.numerals) * _NUMERAL_WEIGHT + len(claim.names) * _NAME_WEIGHT + sum(soft.values())
+        if not total:
+            return Verdict(False, 0.0, [])
+        chosen: list[Place] = []
+        best = 0.0
+        for _ in range(PLACES):
+            held = _held(chosen)
+            ranked = max(
+                (
+                    (_weigh(claim, soft, held, place), len(place.words) * -0.001, at, place)
+                    for at, place in enumerate(place for one in shown for place in one.places)
+                ),
+                default=None,
+                key=lambda item: (item[0] + item[1], -item[2]),
+            )
+            if ranked is None:
+                break
+            score = ranked[0] / total
+            if chosen and score < best + GAIN:
+                break
+            chosen.append(ranked[3])
+            best = score
+        supported = (
+            bool(chosen)
+            and best >= ENOUGH
+            and _bears_hard(claim, [place.shown for place in chosen], chosen)
+            and not _contradicts(claim, chosen[0])
+        )
+        return Verdict(supported, best, chosen)
+
+    def _judge_across(self, claim: Claim, shown: list[Shown]) -> Verdict:
+        bearing = [one for one in shown if _bears_hard(claim, [one])]
+        best: tuple[float, Place] | None = None
+        for one in bearing:
+            for place in one.places:
+                if self._vectors and claim.text in self._vectors and place.text in self._vectors:
+                    score = _cosine(self._vectors[claim.text], self._vectors[place.text])
+                else:
+                    score = 0.0
+                if best is None or score > best[0]:
+                    best = (score, place)
+        if best is None:
+            return Verdict(False, 0.0, [])
+        score, place = best
+        held = _bears_hard(claim, [place.shown], [place])
+        if self._vectors:
+            return Verdict(
+                score >= ENOUGH_ACROSS and held and not _denies_across(claim, place), score, [place]
+            )
+        # Without an embedder two things that need no translation must agree, and stand in one place.
+        hard = len(claim.names) + len(claim.numerals)
+        for one in bearing:
+            for candidate in one.places:
+                if hard >= 2 and _bears_hard(claim, [], [candidate]) and not _denies_across(claim, candidate):
+                    return Verdict(True, 1.0, [candidate])
+        return Verdict(False, 0.0, [place])
+
+
+def _is_across(claim: Claim, shown: Shown) -> bool:
+    return bool(claim.language and shown.language and claim.language != shown.language)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    stems: frozenset[str]
+    names: frozenset[str]
+    keys: frozenset[str]
+
+
+def _held(places: Sequence[Place]) -> _Held:
+    return _Held(
+        frozenset[str]().union(*(place.stems for place in places)),
+        frozenset[str]().union(*(place.names for place in places)),
+        frozenset[str]().union(*(place.keys for place in places)),
+    )
+
+
+def _weigh(claim: Claim, soft: dict[str, float], held: _Held, place: Place) -> float:
+    weight = 0.0
+    for keys in claim.numerals:
+        if not keys.isdisjoint(place.keys) or not keys.isdisjoint(held.keys):
+            weight += _NUMERAL_WEIGHT
+    around = place.shown
+    for folded in claim.names:
+        name = _name(folded)
+        if name in place.names or name in held.names:
+            weight += _NAME_WEIGHT
+        elif name in around.names:
+            weight += _NAME_WEIGHT * _AROUND_WEIGHT
+    for key, value in soft.items():
+        if key in place.stems or key in held.stems:
+            weight += value
+        elif key in around.stems:
+            weight += value * _AROUND_WEIGHT
+    return weight
+
+
+def _bears_hard(claim: Claim, shown: Sequence[Shown], places: Sequence[Place] = ()) -> bool:
+    """Whether every number stands in the places (or, with none, in the passages) and every name in the passages."""
+    keys = frozenset[str]().union(
+        *(place.keys for place in places), *(() if places else (s.keys for s in shown))
+    )
+    names = frozenset[str]().union(*(place.names for place in places), *(one.names for one in shown))
+    return all(not wanted.isdisjoint(keys) for wanted in claim.numerals) and all(
+        has_name(folded, names, across=any(_is_across(claim, one) for one in shown)) for folded in claim.names
+    )
+
+
+def has_name(folded: str, names: frozenset[str], *, across: bool = False) -> bool:
+    """Whether a name is among those; across languages one that is written nearly the same will do."""
+    name = _name(folded)
+    if name in names:
+        return True
+    return (
+        across
+        and len(name) > 4
+        and any(fuzz.ratio(name, other) >= 80 for other in names if other[0] == name[0])
+    )
+
+
+def _contradicts(claim: Claim, place: Place) -> bool:
+    """Whether the place denies what the claim says, or the other way round, or says the opposite."""
+    spoken = set(claim.stems)
+    if claim.is_negative:
+        if not place.denied:
+            return True
+    elif len(spoken & place.denied) >= 2 or (spoken and spoken <= place.denied):
+        return True
+    words = claim.small | {stem(word) for word in claim.small}
+    there = {word.folded for word in place.words} | place.stems
+    return any(
+        not OPPOSITE[word].isdisjoint(there) and word not in there for word in words if word in OPPOSITE
+    )
+
+
+def _denies_across(claim: Claim, place: Place) -> bool:
+    return claim.is_negative != bool(place.denied) and (claim.is_negative or len(place.words) < 25)
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    lengths = (sum(a * a for a in one) * sum(b * b for b in other)) ** 0.5
+    return product / lengths if lengths else 0.0
