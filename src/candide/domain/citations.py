@@ -21,7 +21,8 @@ class Citation(msgspec.Struct, kw_only=True, frozen=True):
     quote: str
     """The source's text from `start` to `end`."""
     by_model: bool = True
-    """False where the model left no mark and the sentence was tied to the passage that supports it."""
+    """False where the model left no mark, or one of a source that does not say it: the sentence was tied to the passage
+    that supports it."""
 
 
 class Sentence(msgspec.Struct, kw_only=True, frozen=True):
@@ -32,4 +33,4 @@ class Sentence(msgspec.Struct, kw_only=True, frozen=True):
     """None of what states nothing: a heading, a greeting, a question, that the sources do not say."""
     citations: list[Citation] = []
     flags: list[str] = []
-    """`quote_repaired`, `quote_unmarked` (it lost its marks), `unknown_number`."""
+    """`quote_repaired`, `quote_unmarked` (it lost its marks), `unknown_number`, `citation_moved` (to a source that supports it)."""
