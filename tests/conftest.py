@@ -46,7 +46,7 @@ from candide.store.owners import Owner
 from candide.store.turn_log import TurnLog
 from candide.store.turns import TurnStore
 from candide.title import title_conversation
-from candide.turn import run_turn
+from candide.turn import Search, run_turn
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -278,7 +278,13 @@ class Runtime:
 
     @classmethod
     async def open(
-        cls, home: Path, engines: list[ScriptedEngine], *, titles: bool = False, lease_s: float = 5.0
+        cls,
+        home: Path,
+        engines: list[ScriptedEngine],
+        *,
+        titles: bool = False,
+        lease_s: float = 5.0,
+        search: Search | None = None,
     ) -> Runtime:
         database = await Database.open(f"sqlite:///{home / 'candide.db'}", home / "backups")
         conversations, turns, log = ConversationStore(database), TurnStore(database), TurnLog(database)
@@ -305,6 +311,7 @@ class Runtime:
                 files=FileStore(database),
                 writer=writer,
                 system_prompt="Be brief.",
+                search=search,
             ),
             owner,
             lease_s=lease_s,
@@ -386,12 +393,13 @@ async def start_runtime(
             engines: list[ScriptedEngine] | None = None,
             titles: bool = False,
             lease_s: float = 5.0,
+            search: Search | None = None,
             **script: Any,
         ) -> Runtime:
             engines = engines or [await start_engine(**script)]
             if not (tmp_path / "candide.db").exists():
                 shutil.copy(empty_database, tmp_path)
-            runtime = await Runtime.open(tmp_path, engines, titles=titles, lease_s=lease_s)
+            runtime = await Runtime.open(tmp_path, engines, titles=titles, lease_s=lease_s, search=search)
             stack.push_async_callback(runtime.close)
             return runtime
 

@@ -200,11 +200,11 @@ async def test_an_earlier_image_is_no_matter_for_a_model_that_does_not_see(
     write = Writer.write
     asked: list[str] = []
 
-    def blind(self: Writer, model: str, messages: Any, *rest: Any) -> Any:
+    def blind(self: Writer, model: str, messages: Any, *rest: Any, **more: Any) -> Any:
         asked.append(str(messages))
         if "image_url" in asked[-1]:
             raise UnsupportedContent("this model takes text only")
-        return write(self, model, messages, *rest)
+        return write(self, model, messages, *rest, **more)
 
     monkeypatch.setattr(Writer, "write", blind)
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

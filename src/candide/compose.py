@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from candide.citations.checker import Checker
 from candide.domain.addresses import complete_base_url, is_loopback
 from candide.domain.engines import Engine
 from candide.domain.turns import Turn, TurnEvent
@@ -53,7 +54,7 @@ from candide.store.turns import TurnStore
 from candide.title import title_conversation
 from candide.transfer.exporter import Exporter
 from candide.transfer.jobs import Imports
-from candide.turn import run_turn
+from candide.turn import Search, run_turn
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         files = FileStore(database)
         libraries = LibraryStore(database, changes)
         sources = SourceStore(database, changes)
+        jobs = JobStore(database, changes)
         index = EmbeddedIndex(settings.index_dir)
         stack.push_async_callback(index.close)
         embedder = E5Embedder()
@@ -121,6 +123,13 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             fetcher.start()
         writer = Writer(routes)
 
+        search = Search(
+            retriever=retriever,
+            list_names=libraries.list_names,
+            find_unread=jobs.find_unread,
+            check=Checker(embedder).check,
+        )
+
         def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
             return run_turn(
                 turn,
@@ -129,6 +138,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
                 files=files,
                 writer=writer,
                 system_prompt=settings.system_prompt,
+                search=search,
             )
 
         async def title(turn: Turn) -> None:
@@ -159,7 +169,6 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         stack.push_async_callback(imports.close)
         if answers:
             await imports.resume()
-        jobs = JobStore(database, changes)
         ingestion = Ingestion(jobs, libraries, sources, changes, _reading_options(settings))
         stack.push_async_callback(ingestion.close)
         if answers:

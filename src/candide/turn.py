@@ -9,25 +9,52 @@ here is committed before anyone sees it, and the last one together with the answ
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
+from candide.citations.extract import extract
+from candide.citations.marks import MarkParser
+from candide.citations.refusal import say_silence
 from candide.conversation.tree import find_branch
+from candide.domain.citations import Sentence
 from candide.domain.engines import AnswerWriter, Completion
+from candide.domain.grounding import Grounding, SearchWishes, read_grounding, read_groundings
 from candide.domain.messages import Conversation, Message, StoredFile
+from candide.domain.retrieval import Filters, Retriever
+from candide.domain.sources import NumberedSource
 from candide.domain.turns import (
+    CitationMarked,
+    CitationsChecked,
     ContextCompacted,
+    SearchStarted,
+    SourcesFound,
     TextDelta,
     Turn,
     TurnEvent,
     TurnFinished,
     TurnStarted,
+    begin_grounding,
+    join_text,
 )
-from candide.errors import ContextTooLong, NotFound, UnsupportedContent
-from candide.prompt.instructions import compose_system_prompt
+from candide.errors import ContextTooLong, EngineError, NotFound, UnsupportedContent, WeightsError
+from candide.prompt.instructions import compose_grounded_prompt, compose_system_prompt
 from candide.prompt.messages import build_prompt, compact, find_files, has_image
+from candide.prompt.sources import (
+    GROUNDED_PARAMS,
+    SYSTEM_PROMPT,
+    collect_sources,
+    number_sources,
+    present_sources,
+)
+from candide.prompt.titles import guess_language
 
 MAX_COMPACTIONS = 16
+SHOWN_PASSAGES = 4
+"""As many as the adapter was trained with; each one more is a second before the first word on two cores."""
+PASSAGES_A_SOURCE = 2
 
 
 class Conversations(Protocol):
@@ -44,6 +71,34 @@ class Files(Protocol):
     async def load(self, file_ids: Collection[str]) -> dict[str, StoredFile]: ...
 
 
+class Checked(Protocol):
+    """An answer after the check of its citations."""
+
+    @property
+    def text(self) -> str | None:
+        """As it was corrected; None where nothing was to correct."""
+        ...
+
+    @property
+    def sentences(self) -> list[Sentence]: ...
+
+    @property
+    def abstained(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """What answers from sources need."""
+
+    retriever: Retriever
+    list_names: Callable[[], Awaitable[dict[str, str]]]
+    """The names of the libraries, by id."""
+    find_unread: Callable[[Collection[str]], Awaitable[list[str]]]
+    """What of these libraries could not be read, and why, a line each."""
+    check: Callable[[str, Sequence[NumberedSource], str], Awaitable[Checked]]
+    """Holds an answer against the sources that the model was shown for a question."""
+
+
 async def run_turn(
     turn: Turn,
     earlier: Sequence[TurnEvent],
@@ -52,41 +107,81 @@ async def run_turn(
     files: Files,
     writer: AnswerWriter,
     system_prompt: str,
+    search: Search | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[TurnEvent, None]:
     """Write the answer to a turn's question, going on after the events that it has already.
 
     The question was saved when the turn was accepted. Raises what the engine raised when no route
-    could finish the answer, and BadRequest when the question itself is refused.
+    could finish the answer, and BadRequest when the question itself is refused. With good sources a turn
+    ends well without an engine too: with an extract of them.
     """
     started = clock()
     first_token: float | None = None
     resumed = bool(earlier)
-    partial = "".join(event.text for event in earlier if isinstance(event, TextDelta))
+    partial = join_text(earlier)
+    wishes = turn.search if search is not None and turn.search is not None and turn.search.is_on else None
+    engine_error: EngineError | WeightsError | None = None
 
     # 1. Say who answers.
-    model, engine = await writer.first_engine(turn.model)
-    yield TurnStarted(model=model, engine=engine, continued=bool(earlier))
+    try:
+        model, engine = await writer.first_engine(turn.model)
+    except (EngineError, WeightsError) as error:
+        if wishes is None:
+            raise
+        engine_error, model, engine = error, turn.model, ""
+    yield TurnStarted(model=model, engine=engine, continued=resumed)
 
     # 2. Load the branch that the question ends.
     conversation, messages, instructions = await conversations.load_for_turn(turn.conversation_id)
     branch = find_branch(messages, turn.user_message_id)
     if not branch:
         raise NotFound(f"the question '{turn.user_message_id}' was deleted")
+    question = branch[-1]
     needed = find_files(branch)
     stored = await files.load(needed) if needed else {}
 
-    # 3. Build the prompt; leave the oldest messages out while it does not fit.
-    system = compose_system_prompt(system_prompt, conversation, instructions)
+    # 3. Search, where the conversation or the user asks for it; number the sources. It is done once: what was found is
+    # frozen into the turn.
+    found = next((event for event in reversed(earlier) if isinstance(event, SourcesFound)), None)
+    if found is None and wishes is not None and search is not None and question.text.strip():
+        names = await search.list_names()
+        searched = [names[library] for library in wishes.libraries if library in names]
+        yield SearchStarted(query=question.text, libraries=searched, web=wishes.web)
+        found = await find_sources(question, branch[:-1], messages, wishes, search)
+        yield found
+    groundings = read_groundings(branch)
+    grounding = begin_grounding(found) if found is not None else None
+    if grounding is not None:
+        groundings[question.id] = grounding
+    elif engine_error is not None:
+        raise engine_error
+
+    # 4. Build the prompt; leave the oldest messages out while it does not fit.
+    if grounding is None:
+        system = compose_system_prompt(system_prompt, conversation, instructions)
+    else:
+        system = compose_grounded_prompt(SYSTEM_PROMPT, conversation, instructions)
+    params = turn.params if grounding is None else GROUNDED_PARAMS | turn.params
+    shown = collect_sources(groundings.values())
+    marks = MarkParser({source.number for source in shown})
+    marks.feed(partial)
     completion = Completion(finish_reason="stop", usage={})
     compactions = 0
     with_images = True
-    while True:
+    silent = grounding is not None and not grounding.is_good
+    if silent:
+        # No model is asked what the sources do not say.
+        said = describe_silence(question.text, grounding.sources if grounding else [])
+        yield TextDelta(text=said[len(partial) :])
+        partial = said
+    while not silent and engine_error is None:
         kept = compact(branch, compactions)
-        # 4. Stream from the engine. What comes is checkpointed as it is yielded.
+        prompt = build_prompt(present_sources(kept, groundings), system, stored, with_images=with_images)
+        # 5. Stream from the engine. What comes is checkpointed as it is yielded.
         try:
             async for piece in writer.write(
-                turn.model, build_prompt(kept, system, stored, with_images=with_images), turn.params, partial
+                turn.model, prompt, params, partial, adapted=grounding is not None
             ):
                 if isinstance(piece, Completion):
                     completion = piece
@@ -95,6 +190,9 @@ async def run_turn(
                     first_token = first_token or clock()
                     partial += piece.text
                 yield piece
+                if isinstance(piece, TextDelta) and grounding is not None:
+                    for mark in marks.feed(piece.text):
+                        yield CitationMarked(number=mark.number, start=mark.start, end=mark.end)
         except ContextTooLong:
             if len(kept) == 1 or compactions == MAX_COMPACTIONS:
                 raise
@@ -105,10 +203,24 @@ async def run_turn(
             if not with_images or has_image(branch[-1]):
                 raise
             with_images = False
+        except EngineError as error:
+            if grounding is None:
+                raise
+            engine_error = error
         else:
             break
 
-    # 5. End: the log saves this event, the answer and the turn's state in one transaction.
+    for mark in marks.finish() if grounding is not None else ():
+        yield CitationMarked(number=mark.number, start=mark.start, end=mark.end)
+
+    # 6. Check the citations; where the model failed, the sources speak for themselves.
+    if grounding is not None and search is not None:
+        checked = await check_answer(partial, question.text, grounding, shown, search)
+        if engine_error is not None and not silent:
+            completion = Completion(finish_reason="extract", usage={})
+        yield checked
+
+    # 7. End: the log saves this event, the answer and the turn's state in one transaction.
     total_s = clock() - started
     writing_s = clock() - (first_token or started)
     tokens = completion.usage.get("completion_tokens") or 0
@@ -123,3 +235,71 @@ async def run_turn(
             "tokens_per_second": round(tokens / writing_s, 1) if tokens and writing_s > 0 else None,
         },
     )
+
+
+async def find_sources(
+    question: Message,
+    history: Sequence[Message],
+    tree: Sequence[Message],
+    wishes: SearchWishes,
+    search: Search,
+) -> SourcesFound:
+    """Search for a question, and give the sources their numbers: those that they have in the conversation, or new ones."""
+    found = await search.retriever.search(
+        question.text,
+        Filters(libraries=wishes.libraries),
+        limit=SHOWN_PASSAGES,
+        per_source=PASSAGES_A_SOURCE,
+        web=wishes.web,
+        history=history,
+    )
+    known = [source for answer in tree for source in sources_of(answer)]
+    return SourcesFound(
+        query=found.query,
+        sources=number_sources(known, found.results),
+        is_good=found.is_good and bool(found.results),
+        unread=await search.find_unread(wishes.libraries),
+        missing=found.missing,
+    )
+
+
+def sources_of(answer: Message) -> list[NumberedSource]:
+    """The sources that were found for an answer."""
+    grounding = read_grounding(answer)
+    return grounding.sources if grounding is not None else []
+
+
+def describe_silence(question: str, nearest: Sequence[NumberedSource]) -> str:
+    """The answer where no source is good enough: that they do not say, in the question's language, and the nearest."""
+    lines = [f"- {source.title or source.uri} [{source.number}]" for source in nearest]
+    return "\n".join([say_silence(guess_language(question) or "en"), *(["", *lines] if lines else [])])
+
+
+async def check_answer(
+    answer: str, question: str, grounding: Grounding, shown: Sequence[NumberedSource], search: Search
+) -> CitationsChecked:
+    """Hold an answer against what the model was shown; one that no source bears out is followed by an extract."""
+    if not grounding.is_good:
+        return CitationsChecked(abstained=True)
+    checked = await search.check(answer, shown, question)
+    text = answer if checked.text is None else checked.text
+    claims = [sentence for sentence in checked.sentences if sentence.support is not None]
+    says_nothing = not answer.strip()
+    if (
+        checked.abstained
+        or not (claims or says_nothing)
+        or any(sentence.support != "unsupported" for sentence in claims)
+    ):
+        return CitationsChecked(text=checked.text, sentences=checked.sentences, abstained=checked.abstained)
+    taken = extract(question, grounding.sources)
+    offset = len(text) + 2 if text else 0
+    return CitationsChecked(
+        text=f"{text}\n\n{taken.text}" if text else taken.text,
+        sentences=checked.sentences,
+        extract=[move(sentence, offset) for sentence in taken.sentences],
+    )
+
+
+def move(sentence: Sentence, offset: int) -> Sentence:
+    """The sentence where it stands in a longer text."""
+    return msgspec.structs.replace(sentence, start=sentence.start + offset, end=sentence.end + offset)

@@ -14,3 +14,10 @@ def compose_system_prompt(default: str, conversation: Conversation, instructions
     """A paragraph each: the conversation's system prompt or else the `default`, then the `instructions`."""
     base = default if conversation.system_prompt is None else conversation.system_prompt
     return "\n\n".join(text.strip() for text in (base, *instructions) if text.strip())
+
+
+def compose_grounded_prompt(base: str, conversation: Conversation, instructions: Sequence[str]) -> str:
+    """The same for answers from sources: the `base` comes first whatever else is wished, for models are trained with it."""
+    return "\n\n".join(
+        text.strip() for text in (base, conversation.system_prompt or "", *instructions) if text.strip()
+    )
