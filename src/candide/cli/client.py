@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,7 +18,9 @@ import aiohttp
 import msgspec
 
 from candide.conversation.tree import find_branch, find_siblings
+from candide.domain.grounding import Grounding, SearchWishes
 from candide.domain.ids import new_id
+from candide.domain.sources import Library
 from candide.domain.turns import FINAL_EVENTS, TurnEvent, decode_event
 from candide.errors import (
     BadRequest,
@@ -54,6 +56,7 @@ class MessageView(msgspec.Struct, kw_only=True):
     reasoning: str = ""
     model: str | None = None
     turn_id: str | None = None
+    grounding: Grounding | None = None
     created_at: float = 0.0
 
 
@@ -63,6 +66,7 @@ class ConversationView(msgspec.Struct, kw_only=True):
     current_leaf_id: str | None = None
     model: str | None = None
     system_prompt: str | None = None
+    search: SearchWishes | None = None
     created_at: float = 0.0
     updated_at: float = 0.0
     messages: list[MessageView] = []
@@ -100,6 +104,37 @@ class SearchHit(msgspec.Struct, kw_only=True):
     created_at: float = 0.0
 
 
+class SourceView(msgspec.Struct, kw_only=True):
+    id: str
+    external_id: str | None = None
+    uri: str = ""
+    title: str = ""
+    site: str = ""
+    published: float | None = None
+
+
+class PassageView(msgspec.Struct, kw_only=True):
+    start: int
+    end: int
+    text: str
+    headings: str = ""
+    page: int | None = None
+
+
+class ResultView(msgspec.Struct, kw_only=True):
+    source: SourceView
+    passage: PassageView
+    score: float
+    highlights: list[tuple[int, int]] = []
+
+
+class PassagesView(msgspec.Struct, kw_only=True):
+    results: list[ResultView]
+    libraries: list[str] = []
+    """The ids of those that were searched."""
+    missing: list[str] = []
+
+
 class SkippedView(msgspec.Struct):
     title: str
     reason: str
@@ -131,6 +166,10 @@ class _Models(msgspec.Struct):
 
 class _Hits(msgspec.Struct):
     data: list[SearchHit]
+
+
+class _Libraries(msgspec.Struct):
+    data: list[Library]
 
 
 class _ErrorBody(msgspec.Struct):
@@ -245,6 +284,10 @@ class Client:
     async def search(self, query: str, limit: int = 20) -> list[SearchHit]:
         return (await self._call("GET", "/api/search", _Hits, query={"q": query, "limit": str(limit)})).data
 
+    async def find_passages(self, query: str, wishes: Mapping[str, str | Sequence[str]]) -> PassagesView:
+        """Search the libraries; the wishes are parameters of `/api/passages`."""
+        return await self._call("GET", "/api/passages", PassagesView, query={"query": query, **wishes})
+
     async def export_conversation(self, conversation_id: str, form: str) -> bytes:
         """One conversation as the server writes it; `form` is `json`, `markdown` or `chatgpt`."""
         return await self._fetch(
@@ -340,6 +383,12 @@ class Client:
                     raise
             await self._locator.recover()
 
+    # Sources
+
+    async def libraries(self) -> list[Library]:
+        """All libraries, by name."""
+        return (await self._call("GET", "/api/libraries", _Libraries)).data
+
     # Models and the server itself
 
     async def models(self) -> list[ModelView]:
@@ -396,7 +445,7 @@ class Client:
         shape: type[T],
         body: Any = None,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
         data = await self._fetch(method, path, body, query=query, headers=headers)
@@ -414,7 +463,7 @@ class Client:
         path: str,
         body: Any = None,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         data = None if body is None else msgspec.json.encode(body)
