@@ -24,6 +24,10 @@ class Evidence(msgspec.Struct, frozen=True):
     """Of the nearest passage; None when vectors were not searched."""
     coverage: float
     """The largest share of the question's telling words that one of the best passages holds."""
+    is_foreign: bool = False
+    """Whether the nearest passage is of another language than the question."""
+    lead: float = 0.0
+    """How much nearer it is than the passages that are found anyway: its cosine less the median of all that were."""
 
 
 def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem) -> float:
@@ -37,21 +41,25 @@ def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem
     return best
 
 
-_WITH_VECTORS = (-20.0, 22.0, 2.0)
-_WORDS_ALONE = (-1.0, 4.0)
+WITH_VECTORS = (-20.0, 22.0, 2.0)
+WORDS_ALONE = (-1.0, 4.0)
 THRESHOLD = 0.5
+
+
+def describe(evidence: Evidence) -> list[float]:
+    """The evidence as numbers that are weighed, the first of them for the bias."""
+    if evidence.cosine is None:
+        return [1.0, evidence.coverage]
+    return [1.0, evidence.cosine, evidence.coverage]
 
 
 def estimate(evidence: Evidence) -> float:
     """How probable it is that the passages answer the question, from 0 to 1."""
-    if evidence.cosine is None:
-        bias, slope = _WORDS_ALONE
-        value = bias + slope * evidence.coverage
-    else:
-        bias, for_cosine, for_coverage = _WITH_VECTORS
-        value = bias + for_cosine * evidence.cosine + for_coverage * evidence.coverage
+    weights = WORDS_ALONE if evidence.cosine is None else WITH_VECTORS
+    value = sum(weight * sign for weight, sign in zip(weights, describe(evidence), strict=True))
     return 1.0 / (1.0 + math.exp(-value))
 
 
 def is_good(evidence: Evidence) -> bool:
+    """Whether the best of what was found is good enough to answer from."""
     return estimate(evidence) >= THRESHOLD

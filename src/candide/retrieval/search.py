@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -19,6 +20,7 @@ from candide.domain.messages import Message
 from candide.domain.retrieval import Embedder, Filters, Found, Hit, PassageIndex, WordQuery
 from candide.domain.sources import WEB_LIBRARY, Passage, Result, Source
 from candide.retrieval.followup import make_self_contained
+from candide.retrieval.fusion import fuse_hits
 from candide.retrieval.goodness import Evidence, is_good, measure_coverage
 from candide.retrieval.highlights import Stem, find_highlights, find_phrase
 from candide.retrieval.query import Query, parse_query
@@ -60,6 +62,7 @@ class Candidate(msgspec.Struct, kw_only=True, frozen=True):
     passage: Passage
     score: float
     cosine: float | None = None
+    lead: float = 0.0
 
 
 class Retrieval:
@@ -74,6 +77,7 @@ class Retrieval:
         *,
         stem: Stem,
         web: Web | None = None,
+        judge: Callable[[Evidence], bool] = is_good,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._index = index
@@ -82,6 +86,7 @@ class Retrieval:
         self._libraries = libraries
         self._stem = stem
         self._web = web
+        self._judge = judge
         self._clock = clock
 
     async def search(
@@ -114,7 +119,7 @@ class Retrieval:
             results=[self._show(candidate, asked) for candidate in results],
             query=whole,
             filters=narrowed,
-            is_good=bool(results) and is_good(self._weigh(asked, results)),
+            is_good=bool(results) and self._judge(self._weigh(asked, results)),
             missing=sorted(set(missing)),
         )
 
@@ -133,10 +138,17 @@ class Retrieval:
             loose = msgspec.structs.replace(asked, phrases=())
             return await self._find(loose, filters, depth, missing)
         cosines = {hit.passage_id: hit.score for hit in by_vector}
-        fused = fuse(by_words, by_vector)[:depth]
+        median = statistics.median(cosines.values()) if cosines else 0.0
+        fused = fuse_hits(by_words, by_vector)[:depth]
         kept = await self._passages.fetch_passages([hit.passage_id for hit in fused])
         return [
-            Candidate(source=source, passage=passage, score=hit.score, cosine=cosines.get(hit.passage_id))
+            Candidate(
+                source=source,
+                passage=passage,
+                score=hit.score,
+                cosine=cosines.get(hit.passage_id),
+                lead=cosines.get(hit.passage_id, median) - median,
+            )
             for hit in fused
             if (pair := kept.get(hit.passage_id)) is not None
             for source, passage in [pair]
@@ -191,12 +203,18 @@ class Retrieval:
         return chosen
 
     def _weigh(self, asked: Query, chosen: Sequence[Candidate]) -> Evidence:
-        cosines = [one.cosine for one in chosen if one.cosine is not None]
         texts = [
             (f"{one.source.title} {one.passage.headings} {one.passage.text}", one.source.language)
             for one in chosen
         ]
-        return Evidence(max(cosines, default=None), measure_coverage(asked.text, texts, self._stem))
+        coverage = measure_coverage(asked.text, texts, self._stem)
+        near = [one for one in chosen if one.cosine is not None]
+        if not near:
+            return Evidence(None, coverage)
+        nearest = max(near, key=lambda one: one.cosine or 0.0)
+        language = tell_language(asked.text)
+        is_foreign = bool(language and nearest.source.language) and language != nearest.source.language
+        return Evidence(nearest.cosine, coverage, is_foreign, nearest.lead)
 
     def _show(self, candidate: Candidate, asked: Query) -> Result:
         source, passage = candidate.source, candidate.passage
@@ -240,17 +258,6 @@ def _narrow(given: Filters, typed: Filters, names: Mapping[str, str]) -> Filters
         after=max(after, default=None),
         before=min(before, default=None),
     )
-
-
-def fuse(words: Sequence[Hit], vectors: Sequence[Hit]) -> list[Hit]:
-    """Both lists as one, by reciprocal ranks."""
-    scores: dict[int, float] = {}
-    sources: dict[int, str] = {}
-    for hits in (words, vectors):
-        for rank, hit in enumerate(hits):
-            scores[hit.passage_id] = scores.get(hit.passage_id, 0.0) + 1.0 / (10 + rank)
-            sources[hit.passage_id] = hit.source_id
-    return [Hit(key, sources[key], scores[key]) for key in sorted(scores, key=lambda key: -scores[key])]
 
 
 async def _nothing() -> list[Candidate]:
