@@ -9,6 +9,8 @@ from candide.server.api import (
     conversations,
     files,
     folders,
+    jobs,
+    libraries,
     messages,
     models,
     passages,
@@ -16,6 +18,7 @@ from candide.server.api import (
     prompts,
     search,
     shares,
+    sources,
     turns,
 )
 from candide.server.services import Services
@@ -25,6 +28,7 @@ def build_routers(services: Services) -> list[APIRouter]:
     return [
         module.build_router(services)
         for module in (
-            turns, conversations, messages, folders, files, preferences, prompts, shares, changes, search, passages, models
+            turns, conversations, messages, folders, files, preferences, prompts, shares, changes, search, passages,
+            libraries, sources, jobs, models,
         )
     ]  # fmt: skip
