@@ -24,7 +24,7 @@ from candide.index.analysis import PLAIN, clean_text, find_stem_field, get_analy
 from candide.index.embedded import EmbeddedIndex
 from candide.index.embedder import E5Embedder
 from candide.ingestion.jobs import Ingestion
-from candide.ingestion.worker import WorkerConfig
+from candide.ingestion.protocol import WorkerConfig
 from candide.models.adapters import Adapters
 from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header

@@ -23,10 +23,9 @@ import msgspec
 from candide.domain.jobs import ENDED, Job, JobState
 from candide.domain.sources import Target
 from candide.errors import BadRequest, CandideError, Conflict, NotFound, StoreError
-from candide.ingestion import targets as reading_targets
-from candide.ingestion.reading import FEED_REFRESH_S
+from candide.ingestion import targets as targets_of_users
+from candide.ingestion.protocol import Said, WorkerConfig
 from candide.ingestion.watching import Watching
-from candide.ingestion.worker import Said, WorkerConfig
 from candide.store.changes import Changes
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
@@ -139,7 +138,7 @@ class Ingestion:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        return await self.add(library_id, [reading_targets.parse(str(path))])
+        return await self.add(library_id, [targets_of_users.parse(str(path))])
 
     async def refresh(self, library_id: str, target_ids: Sequence[str] | None = None) -> Job:
         """Look at targets of a library again, at all of them by default. Raises NotFound, BadRequest without any."""
@@ -396,7 +395,7 @@ class Ingestion:
 def _choose_refresh(target: Target) -> float | None:
     """How often a target is looked at again: a feed by default, the others when asked; 0 is never."""
     if target.refresh_s is None and target.kind == "feed":
-        return FEED_REFRESH_S
+        return targets_of_users.FEED_REFRESH_S
     return target.refresh_s or None
 
 

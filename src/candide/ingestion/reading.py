@@ -28,13 +28,12 @@ from candide.ingestion.fetching import Fetched, Fetcher, NotModified
 from candide.ingestion.keeping import Keeper, hash_document
 from candide.ingestion.robots import Robots
 from candide.ingestion.sitemap import read_sitemaps
+from candide.ingestion.targets import FEED_REFRESH_S
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
 
 CHUNK = 64
-FEED_REFRESH_S = 3600.0
-"""How often a feed is looked at when nobody says so."""
 ARTICLE_PAUSE_S = 0.2
 """Before each page behind an entry, where its host does not ask for more."""
 PAUSES_S = (1.0, 5.0)

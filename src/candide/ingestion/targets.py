@@ -18,6 +18,9 @@ from candide.errors import BadRequest, FetchError
 from candide.ingestion.addresses import Policy, normalize
 
 JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+FEED_REFRESH_S = 3600.0
+"""How often a feed is looked at when nobody says so."""
+
 WEB_KINDS: tuple[TargetKind, ...] = ("page", "site", "feed")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)

@@ -44,9 +44,10 @@ from candide.ingestion.duplicates import Duplicates
 from candide.ingestion.extraction import Extractor
 from candide.ingestion.fetching import Fetcher
 from candide.ingestion.keeping import Keeper
+from candide.ingestion.protocol import Said, WorkerConfig
 from candide.ingestion.reading import Reader
 from candide.ingestion.robots import Robots
-from candide.store.changes import Changes, Kind
+from candide.store.changes import Changes
 from candide.store.database import Database
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
@@ -66,34 +67,6 @@ ORPHANS = 200
 
 FIRST, LAST = "first", "last"
 """Names, among a job's positions, of the change after which its own come, and of the last when all is read."""
-
-
-class WorkerConfig(msgspec.Struct, kw_only=True):
-    database_url: str
-    backups_dir: str
-    home: str
-    index_dir: str
-    logs_dir: str
-    fetch_allowed: list[str] = []
-    """Hosts and networks that may be fetched from though they are not public."""
-    embeds: bool = True
-    """Whether vectors are made."""
-    jobs_at_once: int = 4
-
-
-class Said(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the process says."""
-
-    changed: list[Kind] = []
-    running: list[str] | None = None
-    """The jobs that it reads now."""
-    idle: int | None = None
-    """It has nothing to do; the last number that it was asked with."""
-    busy: bool = False
-    """Another process does this."""
-    is_last: bool = False
-    """It ends as it should."""
-    error: str = ""
 
 
 class Worker:

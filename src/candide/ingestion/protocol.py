@@ -1,0 +1,39 @@
+"""What the server and the process that reads sources say to each other, a line of JSON each.
+
+The process is given a `WorkerConfig` first, and then a number a line whenever someone has asked for something. It says
+`Said`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from candide.store.changes import Kind
+
+
+class WorkerConfig(msgspec.Struct, kw_only=True):
+    database_url: str
+    backups_dir: str
+    home: str
+    index_dir: str
+    logs_dir: str
+    fetch_allowed: list[str] = []
+    """Hosts and networks that may be fetched from though they are not public."""
+    embeds: bool = True
+    """Whether vectors are made."""
+    jobs_at_once: int = 4
+
+
+class Said(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the process says."""
+
+    changed: list[Kind] = []
+    running: list[str] | None = None
+    """The jobs that it reads now."""
+    idle: int | None = None
+    """It has nothing to do; the last number that it was asked with."""
+    busy: bool = False
+    """Another process does this."""
+    is_last: bool = False
+    """It ends as it should."""
+    error: str = ""
