@@ -52,8 +52,6 @@ class Draft:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._length = 0
-        self._pending = ""
-        """What separates the next block from the last."""
         self._open_kind = ""
         self.sections: list[Section] = []
         self.pages: list[int] = []
@@ -86,13 +84,16 @@ class Draft:
         if text:
             self._add("item", f"{'  ' * min(depth, 8)}{mark} {text}" if mark else text)
 
-    def row(self, cells: Sequence[str]) -> None:
-        """A row of a table; one whose cells are all empty is left out."""
+    def row(self, cells: Sequence[str]) -> int | None:
+        """A row of a table, and where it begins; one whose cells are all empty is left out."""
         cells = [join_spaces(clean(cell)) for cell in cells]
         while cells and not cells[-1]:
             cells.pop()
-        if any(cells):
-            self._add("row", CELL_SEPARATOR.join(cells).strip())
+        return self._add("row", CELL_SEPARATOR.join(cells).strip()) if any(cells) else None
+
+    def mark_heading(self, level: int, start: int) -> None:
+        """What was written last, and begins at `start`, is a heading too."""
+        self.sections.append(Section(start, level, self._parts[-1].strip()))
 
     def end_block(self) -> None:
         """What comes next does not belong to the list or table before it."""

@@ -16,8 +16,6 @@ _FACT = re.compile(r"^(title|author|date|lang|language|site)[ \t]*:[ \t]*(.+)$",
 
 def read_markdown(text: str) -> Document:
     """The document of CommonMark with tables; facts come from its front matter, the title from its first heading."""
-    from markdown_it import MarkdownIt
-
     text = clean(text)
     facts: dict[str, Any] = {}
     front = _FRONT_MATTER.match(text)
@@ -32,10 +30,17 @@ def read_markdown(text: str) -> Document:
             "published": parse_date(said.get("date", "")),
         }
     draft = Draft()
+    write_markdown(text, draft)
+    if not facts.get("title") and draft.sections and draft.sections[0].level == 1:
+        facts["title"] = draft.sections[0].heading
+    return draft.document(**facts)
+
+
+def write_markdown(text: str, draft: Draft) -> None:
+    """Write a piece of Markdown into a draft."""
+    from markdown_it import MarkdownIt
+
     tree = parse(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text))
     if tree is not None:
         remove_hidden(tree)
         render(tree, draft)
-    if not facts.get("title") and draft.sections and draft.sections[0].level == 1:
-        facts["title"] = draft.sections[0].heading
-    return draft.document(**facts)

@@ -24,6 +24,10 @@ def read(data: bytes, *, name: str = "", media_type: str = "", url: str = "") ->
         raise UnreadableDocument(f"it is {error}, which is not read", hint=WHAT_IS_READ) from error
     try:
         document = _read_as(found, data, media_type, url)
+    except ModuleNotFoundError:
+        from candide.ingestion.extraction.office import read_office
+
+        document = read_office(data, found)
     except TooLong as error:
         raise UnreadableDocument("it has more text than a document can have", hint="split it") from error
     if not document.text:
@@ -55,10 +59,38 @@ def _read_as(found: str, data: bytes, media_type: str, url: str) -> Document:
             from candide.ingestion.extraction.plain import read_plain
 
             return read_plain(decode(data, media_type))
-        case _:
-            from candide.ingestion.extraction.office import read_office
+        case "pdf":
+            from candide.ingestion.extraction.pdf import read_pdf
 
-            return read_office(data, found)
+            return read_pdf(data)
+        case "docx":
+            from candide.ingestion.extraction.word import read_word
+
+            return read_word(data)
+        case "pptx":
+            from candide.ingestion.extraction.slides import read_slides
+
+            return read_slides(data)
+        case "sheet":
+            from candide.ingestion.extraction.tables import read_sheets
+
+            return read_sheets(data)
+        case "odf":
+            from candide.ingestion.extraction.open_document import read_open_document
+
+            return read_open_document(data)
+        case "epub":
+            from candide.ingestion.extraction.book import read_book
+
+            return read_book(data)
+        case "msg":
+            from candide.ingestion.extraction.mail import read_outlook
+
+            return read_outlook(data)
+        case "notebook":
+            from candide.ingestion.extraction.notebook import read_notebook
+
+            return read_notebook(data)
 
 
 def _say_empty(found: str) -> str:

@@ -32,3 +32,32 @@ def parse_html(text: str) -> Any:
         return html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     except (etree.ParserError, etree.XMLSyntaxError):
         return None
+
+
+def name_of(element: Any) -> str:
+    """The name of an element without its namespace, which differs between dialects; empty of a comment."""
+    tag = element.tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def attribute(element: Any, name: str) -> str | None:
+    """An attribute by its name without namespace."""
+    for key, value in element.attrib.items():
+        if key.rpartition("}")[2] == name:
+            return value
+    return None
+
+
+def child(element: Any, *path: str) -> Any:
+    """The element that a path of names leads to, None where it leads to none."""
+    for name in path:
+        if element is None:
+            return None
+        element = next((one for one in element if name_of(one) == name), None)
+    return element
+
+
+def value(element: Any, *path: str) -> str | None:
+    """The `val` of the element that a path leads to."""
+    found = child(element, *path)
+    return None if found is None else attribute(found, "val")
