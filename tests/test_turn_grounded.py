@@ -248,3 +248,23 @@ async def test_a_turn_without_wishes_is_answered_as_ever_in_a_conversation_with_
     assert (await runtime.answer(second)).grounding is None
     assert runtime.engines[0].requests[-1]["messages"][0]["content"] == "Be brief."
     assert [e.text for e in events if isinstance(e, TextDelta)]
+
+
+async def test_thanks_are_not_looked_up(start_runtime: RuntimeStarter, shelf: Shelf) -> None:
+    runtime = await start_runtime(search=shelf.search, replies=[{"answer": "De rien."}])
+    turn = await runtime.ask("Merci beaucoup !", search=shelf.wishes)
+    events = await runtime.events(turn)
+    assert not any(isinstance(event, SearchStarted) for event in events)
+    assert join_text(events) == "De rien."
+
+
+async def test_silence_has_the_language_of_the_conversation(
+    start_runtime: RuntimeStarter, shelf: Shelf
+) -> None:
+    runtime = await start_runtime(search=shelf.search)
+    first = await runtime.ask("Quelle est la masse de Jupiter en kilogrammes ?", search=shelf.wishes)
+    await runtime.events(first)
+    second = await runtime.ask("Et Saturne ?", first.conversation_id, search=shelf.wishes)
+    assert (await runtime.answer(second)).text.startswith("Les sources ne")
+    third = await runtime.ask("What is the mass of Jupiter?", first.conversation_id, search=shelf.wishes)
+    assert (await runtime.answer(third)).text.startswith("The sources do not say")

@@ -46,6 +46,7 @@ from candide.prompt.sources import (
     GROUNDED_PARAMS,
     SYSTEM_PROMPT,
     collect_sources,
+    is_small_talk,
     number_sources,
     present_sources,
 )
@@ -144,7 +145,8 @@ async def run_turn(
     # 3. Search, where the conversation or the user asks for it; number the sources. It is done once: what was found is
     # frozen into the turn.
     found = next((event for event in reversed(earlier) if isinstance(event, SourcesFound)), None)
-    if found is None and wishes is not None and search is not None and question.text.strip():
+    asks = bool(question.text.strip()) and not is_small_talk(question.text)
+    if found is None and wishes is not None and search is not None and asks:
         names = await search.list_names()
         searched = [names[library] for library in wishes.libraries if library in names]
         yield SearchStarted(query=question.text, libraries=searched, web=wishes.web)
@@ -172,7 +174,7 @@ async def run_turn(
     silent = grounding is not None and not grounding.is_good
     if silent:
         # No model is asked what the sources do not say.
-        said = describe_silence(question.text, grounding.sources if grounding else [])
+        said = describe_silence(tell_language(branch), grounding.sources if grounding else [])
         yield TextDelta(text=said[len(partial) :])
         partial = said
     while not silent and engine_error is None:
@@ -269,10 +271,16 @@ def sources_of(answer: Message) -> list[NumberedSource]:
     return grounding.sources if grounding is not None else []
 
 
-def describe_silence(question: str, nearest: Sequence[NumberedSource]) -> str:
-    """The answer where no source is good enough: that they do not say, in the question's language, and the nearest."""
+def describe_silence(language: str, nearest: Sequence[NumberedSource]) -> str:
+    """The answer where no source is good enough: that they do not say, and which are the nearest."""
     lines = [f"- {source.title or source.uri} [{source.number}]" for source in nearest]
-    return "\n".join([say_silence(guess_language(question) or "en"), *(["", *lines] if lines else [])])
+    return "\n".join([say_silence(language), *(["", *lines] if lines else [])])
+
+
+def tell_language(branch: Sequence[Message]) -> str:
+    """The language of the last question; where it is too short to tell, of the last one before it that can be told."""
+    questions = [message.text for message in reversed(branch) if message.role == "user"]
+    return next((language for text in questions if (language := guess_language(text))), "en")
 
 
 async def check_answer(

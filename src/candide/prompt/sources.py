@@ -31,6 +31,77 @@ _SPACE = re.compile(r"\s+")
 _MARK = re.compile(r"[\[【]([\d\s,†–-]*\d[^\[\]【】]{0,12})[\]】]")
 
 
+_SMALL_TALK = frozenset(
+    [
+        "hello",
+        "hi",
+        "hey",
+        "thanks",
+        "thank",
+        "you",
+        "very",
+        "much",
+        "bye",
+        "goodbye",
+        "ok",
+        "okay",
+        "great",
+        "perfect",
+        "good",
+        "morning",
+        "evening",
+        "night",
+        "well",
+        "done",
+        "bonjour",
+        "bonsoir",
+        "salut",
+        "coucou",
+        "merci",
+        "beaucoup",
+        "bien",
+        "au",
+        "revoir",
+        "parfait",
+        "super",
+        "d",
+        "accord",
+        "bonne",
+        "nuit",
+        "journée",
+        "soirée",
+        "hola",
+        "gracias",
+        "muchas",
+        "adiós",
+        "buenos",
+        "buenas",
+        "días",
+        "tardes",
+        "noches",
+        "vale",
+        "perfecto",
+        "hallo",
+        "danke",
+        "schön",
+        "vielen",
+        "dank",
+        "tschüss",
+        "guten",
+        "tag",
+        "morgen",
+        "abend",
+        "gut",
+    ]
+)
+
+
+def is_small_talk(text: str) -> bool:
+    """Whether a message only greets or thanks: no source need be asked about that."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return 0 < len(words) <= 5 and "?" not in text and all(word in _SMALL_TALK for word in words)
+
+
 def number_sources(known: Iterable[NumberedSource], results: Sequence[Result]) -> list[NumberedSource]:
     """The sources of the results, each with all its passages, under the number that it has or gets here.
 
