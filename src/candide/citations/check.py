@@ -316,7 +316,8 @@ class _Draft:
         bare = _blank(text, span, [(t.start, t.end) for t in inside])
         rest = _blank(text, span, [(t.start, t.end) for t in inside] + [(q.start, q.end) for q in quotations])
         claim = read_claim(_SIGNS.sub(" ", bare), question)
-        refuses = is_refusal(bare.strip())
+        # A number that was not asked about is a statement.
+        refuses = is_refusal(bare.strip()) and not set(claim.numerals) - set(read_claim(question).numerals)
         return cls(
             text=sentence,
             span=span,
@@ -324,7 +325,7 @@ class _Draft:
             cited=[n for n in numbers if n in known],
             quotations=[(q, _plain(text[q.inner_start : q.inner_end])) for q in quotations],
             claim=claim,
-            rest=read_claim(_SIGNS.sub(" ", rest), question),
+            rest=read_claim(_SIGNS.sub(" ", rest), question) if quotations else claim,
             states=span.kind != "heading" and not refuses and _states(bare.strip(), claim, bool(numbers)),
             refuses=refuses,
             flags=["unknown_number"] if any(n not in known and n <= LARGEST_NUMBER for n in numbers) else [],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from candide.citations.support import Place, show
-from candide.citations.words import find_words, stem
+from candide.citations.words import find_words
 from candide.domain.citations import Citation, Sentence
 from candide.domain.sources import NumberedSource
 
@@ -37,7 +37,7 @@ def extract(question: str, sources: Sequence[NumberedSource], *, limit: int = 3)
         for place in one.places
         if place.end - place.start <= LONGEST and not _UNFIT.search(place.text) and _is_single(place)
     ]
-    wanted = {stem(word.folded) for word in find_words(question) if not word.is_stop and len(word.folded) > 2}
+    wanted = {word.stem for word in find_words(question) if not word.is_stop and len(word.folded) > 2}
     frequency = Counter(key for place in places for key in place.stems & wanted)
     around = {id(place): place.shown.stems & wanted for place in places}
 

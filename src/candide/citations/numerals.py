@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 _SPACE = " \u00a0\u202f\u2009"
+_FIGURE = re.compile(r"\d")
+_FIGURE_RUN = re.compile(r"\d+")
 _FIGURES = re.compile(
     rf"(?<![^\W_])(?<![^\W\d_][-‑–])(?:\d{{1,3}}(?:[{_SPACE}'’]\d{{3}})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
 )
@@ -71,8 +73,8 @@ _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _DAY_MONTH = re.compile(
     rf"\b(\d{{1,2}})(?:er|st|nd|rd|th|\.|º)?\s+(?:of\s+|de\s+)?({_MONTH})\b\.?", re.IGNORECASE
 )
-_MONTH_DAY = re.compile(rf"\b({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?![\d.,]\d|\d)", re.IGNORECASE)
-_MONTH_YEAR = re.compile(rf"\b({_MONTH})\.?,?\s+(?:de\s+|of\s+)?(?=\d{{4}}\b)", re.IGNORECASE)
+_AFTER_WORD = re.compile(r"(?<=\s)\d{1,4}(?:st|nd|rd|th)?(?![\w]|[.,]\d)")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)\.?,?\s+(?:de\s+|of\s+)?\Z", re.IGNORECASE)
 _ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _TIME = re.compile(r"\b([01]?\d|2[0-3])\s?[h:]\s?([0-5]\d)\b")
 _SLASHED = re.compile(r"\b(\d{1,2})[/.](\d{1,2})[/.](\d{4}|\d{2})\b")
@@ -100,13 +102,14 @@ def find_numerals(text: str) -> list[Numeral]:
         found.append(Numeral(frozenset(keys), start, end, is_word))
         taken.append((start, end))
 
-    for match in _ISO.finditer(text):
+    has_figures = _FIGURE.search(text) is not None
+    for match in _ISO.finditer(text) if has_figures else ():
         if 1 <= int(match[2]) <= 12 and 1 <= int(match[3]) <= 31:
             take({match[1]}, match.start(1), match.end(1))
             take({f"d{int(match[3])}-{int(match[2])}"}, match.start(2), match.end(3))
-    for match in _TIME.finditer(text):
+    for match in _TIME.finditer(text) if has_figures else ():
         take({f"t{int(match[1])}:{match[2]}"}, match.start(), match.end())
-    for match in _SLASHED.finditer(text):
+    for match in _SLASHED.finditer(text) if has_figures else ():
         one, other = int(match[1]), int(match[2])
         keys = {
             f"d{day}-{month}" for day, month in ((one, other), (other, one)) if day <= 31 and 1 <= month <= 12
@@ -115,15 +118,20 @@ def find_numerals(text: str) -> list[Numeral]:
             take(keys, match.start(1), match.end(2))
             year = match[3] if len(match[3]) == 4 else ("19" if int(match[3]) > 40 else "20") + match[3]
             take({year}, match.start(3), match.end(3))
-    for pattern, day_group in ((_DAY_MONTH, 1), (_MONTH_DAY, 2)):
-        for match in pattern.finditer(text):
-            day = int(match[day_group])
-            if 1 <= day <= 31 and _is_free(match.start(), match.end(), taken):
-                take({f"d{day}-{_MONTHS[match[3 - day_group].lower()]}"}, match.start(), match.end())
-    for match in _MONTH_YEAR.finditer(text):
-        if _is_free(match.start(), match.end(1), taken):
-            take({f"m{_MONTHS[match[1].lower()]}"}, match.start(), match.end(1))
-    for match in _FIGURES.finditer(text):
+    for match in _DAY_MONTH.finditer(text) if has_figures else ():
+        if 1 <= int(match[1]) <= 31 and _is_free(match.start(), match.end(), taken):
+            take({f"d{int(match[1])}-{_MONTHS[match[2].lower()]}"}, match.start(), match.end())
+    for match in _AFTER_WORD.finditer(text) if has_figures else ():
+        before = _WORD_BEFORE.search(text, max(0, match.start() - 24), match.start())
+        month = _MONTHS.get(before[1].lower()) if before else None
+        if before is None or month is None or not _is_free(before.start(), match.end(), taken):
+            continue
+        number = int(_FIGURE_RUN.match(match[0])[0])  # type: ignore[index]
+        if 1 <= number <= 31:
+            take({f"d{number}-{month}"}, before.start(), match.end())
+        else:
+            take({f"m{month}"}, before.start(), before.end(1))
+    for match in _FIGURES.finditer(text) if has_figures else ():
         if _is_free(match.start(), match.end(), taken):
             keys, end = _read_figures(match[0], text, match.end())
             take(keys, match.start(), end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _SILENCE = {
@@ -63,26 +64,16 @@ _SAYS = {
     "de": r"sagen|sagt|erwähn\w+|nenn\w+|angegeben|geben|gibt|beantwort\w+|enthalt\w+|enthält|liefer\w+|beschreib\w+|ausreich\w+|gefunden|hervor",
 }
 _NOT = {
-    "fr": r"ne|n['’]\w*|pas|aucun\w*|insuffisant\w*|ni",
+    "fr": r"ne|n|pas|aucun\w*|insuffisant\w*|ni",
     "en": r"not|no|none|never|neither|cannot|\w+n['’]t|nothing|insufficient",
     "es": r"no|ning\w+|nada|tampoco|insuficiente\w*",
     "de": r"nicht|kein\w*|nichts|unzureichend\w*",
 }
 _WORDINGS = [
-    re.compile(
-        rf"(?=.*\b(?:{_SOURCES[code]})\b)(?=.*\b(?:{_SAYS[code]})\b)(?=.*(?<!\w)(?:{_NOT[code]})(?!\w))",
-        re.IGNORECASE | re.DOTALL,
-    )
-    for code in _SOURCES
+    tuple(re.compile(words[code], re.IGNORECASE) for words in (_NOT, _SOURCES, _SAYS)) for code in _SOURCES
 ]
-_NEAR = [
-    re.compile(
-        rf"(?:\b(?:{_SOURCES[code]})\b\W+(?:[\w'’]+\W+){{0,6}}?(?:{_NOT[code]})(?!\w)\W*(?:[\w'’]+\W+){{0,4}}?(?:{_SAYS[code]})\b"
-        rf"|(?<!\w)(?:{_NOT[code]})(?!\w)\W*(?:[\w'’]+\W+){{0,6}}?(?:{_SAYS[code]})?\W*(?:[\w'’]+\W+){{0,4}}?(?:{_SOURCES[code]})\b)",
-        re.IGNORECASE,
-    )
-    for code in _SOURCES
-]
+_APART = 12
+"""Words within which sources, what they do and its denial stand together."""
 _PLAIN = re.compile(
     r"^\W*(?:je ne (?:sais|peux|trouve|dispose)\b|i (?:do not|don['’]t|cannot|can['’]t|could not|couldn['’]t|am unable|['’]m unable|was unable)\b"
     r"|no (?:lo )?s[eé]\b|no puedo\b|no se (?:menciona|indica|especifica|dice)\b|ich (?:weiß|kann)\b.*\bnicht\b|on ne (?:sait|trouve) pas\b"
@@ -94,7 +85,7 @@ _TURN = re.compile(
     r"[,;:—–]\s*(?:mais|cependant|toutefois|néanmoins|but|however|although|though|yet|pero|sin embargo|aunque|aber|jedoch|doch)\b(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+(?:['’]t\b)?")
 
 
 def say_silence(language: str) -> str:
@@ -112,9 +103,24 @@ def is_refusal(sentence: str) -> bool:
     turned = _TURN.search(plain)
     if turned and len(_WORD.findall(turned[1])) >= 3:
         return False
-    return bool(_PLAIN.match(plain)) or any(
-        wording.search(plain) and near.search(plain) for wording, near in zip(_WORDINGS, _NEAR, strict=True)
-    )
+    return bool(_PLAIN.match(plain)) or _speaks_of_silence(plain)
+
+
+def _speaks_of_silence(sentence: str) -> bool:
+    """Whether a word for sources, one for what they do, and a denial stand near each other, in one language."""
+    words = _WORD.findall(sentence)
+    for wordings in _WORDINGS:
+        places = [
+            [at for at, word in enumerate(words) if wording.fullmatch(word)] for wording in wordings[:1]
+        ]
+        if not places[0]:
+            continue
+        places += [
+            [at for at, word in enumerate(words) if wording.fullmatch(word)] for wording in wordings[1:]
+        ]
+        if any(max(near) - min(near) <= _APART for near in itertools.product(*places)):
+            return True
+    return False
 
 
 LANGUAGES = tuple(_SILENCE)

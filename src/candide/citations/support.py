@@ -22,12 +22,10 @@ from candide.citations.sentences import split_prose
 from candide.citations.vocabulary import NEGATIONS, REPORTING
 from candide.citations.words import (
     OPPOSITE,
-    SAME_NAME,
     Word,
     find_words,
     fold,
     has_negation,
-    stem,
     tell_language,
 )
 from candide.domain.sources import NumberedSource, Passage
@@ -101,7 +99,7 @@ class Claim:
     """With what each weighs."""
     is_negative: bool
     small: frozenset[str]
-    """All its words, folded."""
+    """All its words, and their stems."""
 
     @property
     def is_empty(self) -> bool:
@@ -169,26 +167,18 @@ def _join(one: Place, other: Place) -> Place:
 
 
 def _stems(words: Iterable[Word]) -> frozenset[str]:
-    return frozenset(stem(word.folded) for word in words)
-
-
-def _name(folded: str) -> str:
-    """A name as it is compared: under one form in all languages, without the s of a plural or a genitive."""
-    same = SAME_NAME.get(folded)
-    if same:
-        return same
-    return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
+    return frozenset([word.stem for word in words])
 
 
 def _names(words: Iterable[Word]) -> frozenset[str]:
-    return frozenset(_name(word.folded) for word in words)
+    return frozenset([word.name for word in words])
 
 
 def _denied(words: list[Word]) -> frozenset[str]:
     near: set[str] = set()
     for at, word in enumerate(words):
         if word.folded in _NEGATIONS:
-            near.update(stem(w.folded) for w in words[max(0, at - 2) : at + 4] if not w.is_stop)
+            near.update(w.stem for w in words[max(0, at - 2) : at + 4] if not w.is_stop)
     return frozenset(near)
 
 
@@ -197,7 +187,7 @@ def read_claim(text: str, question: str = "") -> Claim:
     words = find_words(text)
     numerals = find_numerals(text)
     language = tell_language(words, text)
-    asked = {stem(word.folded) for word in find_words(question) if not word.is_stop}
+    asked = {word.stem for word in find_words(question) if not word.is_stop}
     names: dict[str, None] = {}
     stems: dict[str, float] = {}
     for at, word in enumerate(words):
@@ -205,9 +195,9 @@ def read_claim(text: str, question: str = "") -> Claim:
             continue
         if word.folded in _REPORTING:
             continue
-        key = stem(word.folded)
+        key = word.stem
         if _is_name(text, words, at, language):
-            names[word.folded] = None
+            names[word.name] = None
         elif len(word.folded) > 2 or not word.folded.isascii():
             stems[key] = _ASKED_WEIGHT if key in asked else 1.0
     return Claim(
@@ -217,7 +207,7 @@ def read_claim(text: str, question: str = "") -> Claim:
         names=list(names),
         stems=stems,
         is_negative=has_negation(text),
-        small=frozenset(word.folded for word in words),
+        small=frozenset([word.folded for word in words] + [word.stem for word in words]),
     )
 
 
@@ -255,7 +245,7 @@ class Judge:
     def __init__(self, shown: list[Shown], question: str, embed: Embed | None) -> None:
         self._shown = shown
         self._asked = {
-            stem(word.folded): _ASKED_WEIGHT
+            word.stem: _ASKED_WEIGHT
             for word in find_words(question)
             if not word.is_stop and len(word.folded) > 2 and word.folded not in _REPORTING
         }
@@ -380,8 +370,7 @@ def _weigh(claim: Claim, soft: dict[str, float], held: _Held, place: Place) -> f
         if not keys.isdisjoint(place.keys) or not keys.isdisjoint(held.keys):
             weight += _NUMERAL_WEIGHT
     around = place.shown
-    for folded in claim.names:
-        name = _name(folded)
+    for name in claim.names:
         if name in place.names or name in held.names:
             weight += _NAME_WEIGHT
         elif name in around.names:
@@ -401,13 +390,12 @@ def _bears_hard(claim: Claim, shown: Sequence[Shown], places: Sequence[Place] = 
     )
     names = frozenset[str]().union(*(place.names for place in places), *(one.names for one in shown))
     return all(not wanted.isdisjoint(keys) for wanted in claim.numerals) and all(
-        has_name(folded, names, across=any(_is_across(claim, one) for one in shown)) for folded in claim.names
+        has_name(name, names, across=any(_is_across(claim, one) for one in shown)) for name in claim.names
     )
 
 
-def has_name(folded: str, names: frozenset[str], *, across: bool = False) -> bool:
+def has_name(name: str, names: frozenset[str], *, across: bool = False) -> bool:
     """Whether a name is among those; across languages one that is written nearly the same will do."""
-    name = _name(folded)
     if name in names:
         return True
     return (
@@ -425,10 +413,9 @@ def _contradicts(claim: Claim, place: Place) -> bool:
             return True
     elif len(spoken & place.denied) >= 2 or (spoken and spoken <= place.denied):
         return True
-    words = claim.small | {stem(word) for word in claim.small}
     there = {word.folded for word in place.words} | place.stems
     return any(
-        not OPPOSITE[word].isdisjoint(there) and word not in there for word in words if word in OPPOSITE
+        not OPPOSITE[word].isdisjoint(there) and word not in there for word in claim.small if word in OPPOSITE
     )
 
 

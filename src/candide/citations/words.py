@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from candide.citations.vocabulary import ALL_STOP, ENDINGS, NEGATIONS, OPPOSITES, SAME_NAMES, STOP
 
@@ -66,13 +66,15 @@ def _oppose() -> dict[str, frozenset[str]]:
 OPPOSITE = _oppose()
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word of a text that is not a number; `start` and `end` in characters."""
 
-    folded: str
     start: int
     end: int
+    folded: str
+    stem: str
+    name: str
+    """As names are compared: under one form in all languages, without the s of a plural or a genitive."""
     is_capital: bool
     is_stop: bool
 
@@ -86,46 +88,45 @@ def find_words(text: str) -> list[Word]:
     words: list[Word] = []
     for found in _PIECE.finditer(text):
         piece = found[0]
-        if piece.isdigit():
-            continue
-        if _CJK_RUN.match(piece):
-            for at in range(max(1, len(piece) - 1)):
-                start = found.start() + at
-                words.append(Word(piece[at : at + 2], start, start + 2, is_capital=False, is_stop=False))
-            continue
-        folded = fold(piece)
-        words.append(
-            Word(
-                folded,
-                found.start(),
-                found.end(),
-                is_capital=piece[0].isupper(),
-                is_stop=len(folded) == 1 or piece.lower() in ALL_STOP,
-            )
-        )
+        start, end = found.span()
+        if piece > "\u0e00" and _CJK_RUN.match(piece):
+            words += [
+                Word(at, min(at + 2, end), *_describe(text[at : min(at + 2, end)]))
+                for at in range(start, max(start + 1, end - 1))
+            ]
+        elif not piece.isdigit():
+            words.append(Word(start, end, *_describe(piece)))
     return words
+
+
+@lru_cache(maxsize=30_000)
+def _describe(piece: str) -> tuple[str, str, str, bool, bool]:
+    folded = fold(piece)
+    name = SAME_NAME.get(folded) or (folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded)
+    return folded, stem(folded), name, piece[0].isupper(), len(piece) == 1 or piece.lower() in ALL_STOP
+
+
+@lru_cache(maxsize=5_000)
+def _languages_of(small: str) -> tuple[str, ...]:
+    """Those whose small change a word is."""
+    return tuple(language for language, stops in STOP.items() if small in stops)
+
+
+_SCRIPT = re.compile(
+    "(?P<ja>[\u3040-\u30ff])|(?P<ru>[\u0400-\u04ff]{3})|(?P<ar>[\u0600-\u06ff])|(?P<ko>[\uac00-\ud7af])|(?P<zh>[\u4e00-\u9fff]{3})"
+)
 
 
 def tell_language(words: Iterable[Word], text: str) -> str:
     """ISO 639-1 of a text by its small words; empty when they do not tell. Scripts of their own tell by themselves."""
     sample = text[:400]
-    for sign in sample:
-        if "\u3040" <= sign <= "\u30ff":
-            return "ja"
-        if "\u0400" <= sign <= "\u04ff":
-            return "ru"
-        if "\u0600" <= sign <= "\u06ff":
-            return "ar"
-        if "\uac00" <= sign <= "\ud7af":
-            return "ko"
-    if any("\u4e00" <= sign <= "\u9fff" for sign in sample):
-        return "zh"
+    if script := _SCRIPT.search(sample):
+        return next(code for code, found in script.groupdict().items() if found)
     counts = dict.fromkeys(STOP, 0)
     for word in words:
         if word.is_stop:
-            small = text[word.start : word.end].lower()
-            for language, stops in STOP.items():
-                counts[language] += small in stops
+            for language in _languages_of(text[word.start : word.end].lower()):
+                counts[language] += 1
     best, second = sorted(counts.items(), key=lambda item: -item[1])[:2]
     return best[0] if best[1] > second[1] else ""
 
