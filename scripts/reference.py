@@ -104,6 +104,7 @@ class NoServices:
     """Services for an application that is described and never called."""
 
     access = Access()
+    home = ""
 
     def __getattr__(self, name: str) -> None:
         return None
