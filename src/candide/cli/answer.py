@@ -1,6 +1,8 @@
 """One answer, from the turn's events to what the reader sees, and how Ctrl-C stops it.
 
-A terminal shows Markdown as it is written; anything else gets the text as it comes, byte for byte.
+A terminal shows Markdown as it is written; anything else gets the text as it comes, byte for byte. An answer that
+rests on sources is checked at its end, and may be corrected then: a terminal is painted again, and anything else gets
+the text only then, so that it never holds what was taken back.
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from candide.cli.client import Client
+from candide.cli.grounding import say_unread
 from candide.cli.keyboard import Keyboard, suspensions
-from candide.cli.output import OutputError, ReaderGone, print_note
+from candide.cli.output import OutputError, ReaderGone, plain_text, print_note
+from candide.domain.grounding import Grounding
 from candide.domain.turns import (
+    CitationMarked,
+    CitationsChecked,
     ContextCompacted,
     EngineSwitched,
     ReasoningDelta,
+    SearchStarted,
+    SourcesFound,
     TextDelta,
     TurnEvent,
     TurnFailed,
     TurnFinished,
     TurnStarted,
+    begin_grounding,
+    finish_grounding,
 )
 from candide.errors import BadRequest, CandideError
 
@@ -55,6 +65,7 @@ class Answer(msgspec.Struct, kw_only=True):
     finish_reason: str = ""
     usage: dict[str, Any] = {}
     timings: dict[str, Any] = {}
+    grounding: Grounding | None = None
     error: dict[str, Any] | None = None
 
     def take(self, event: TurnEvent) -> None:
@@ -67,13 +78,20 @@ class Answer(msgspec.Struct, kw_only=True):
                 self.reasoning += event.text
             case EngineSwitched():
                 self.engine = event.to_engine
+            case SourcesFound():
+                self.grounding = begin_grounding(event)
+            case CitationsChecked():
+                if event.text is not None:
+                    self.text = event.text
+                if self.grounding is not None:
+                    self.grounding = finish_grounding(self.grounding, event)
             case TurnFinished():
                 self.state, self.finish_reason = event.state, event.finish_reason
                 self.usage, self.timings = event.usage, event.timings
             case TurnFailed():
                 self.state = "failed"
                 self.error = {"code": event.code, "message": event.message, "hint": event.hint}
-            case ContextCompacted():
+            case ContextCompacted() | SearchStarted() | CitationMarked():
                 pass
 
     def raise_failure(self) -> None:
@@ -117,22 +135,46 @@ class SilentView:
 
 
 class RawView:
-    """Writes the text to standard output as it comes."""
+    """Writes the text to standard output: as it comes, or once it is checked where it rests on sources."""
 
     def __init__(self) -> None:
         self._last = "\n"
+        self._held: str | None = None
 
     def show(self, event: TurnEvent) -> None:
-        if isinstance(event, TextDelta) and event.text:
-            sys.stdout.write(event.text)
-            sys.stdout.flush()
-            self._last = event.text[-1]
+        match event:
+            case SearchStarted():
+                self._held = self._held or ""
+            case SourcesFound():
+                for line in say_unread(event.unread):
+                    print_note(line)
+            case TextDelta() if self._held is None:
+                self._write(event.text)
+            case TextDelta():
+                self._held = (self._held or "") + event.text
+            case CitationsChecked() if event.text is not None:
+                self._held = event.text
+            case TurnFinished() | TurnFailed():
+                self._let_go()
+            case _:
+                pass
 
     def tick(self) -> None: ...
 
     def pause(self) -> None: ...
 
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        self._write(held or "")
+
+    def _write(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self._last = text[-1]
+
     def close(self) -> None:
+        self._let_go()
         if self._last != "\n":
             sys.stdout.write("\n")
             sys.stdout.flush()
@@ -146,11 +188,13 @@ class LiveView:
         from candide.cli.markdown import MarkdownStream, dim
 
         self._console = console
-        self._stream = MarkdownStream(console)
+        self._new_stream = lambda: MarkdownStream(console)
+        self._stream = self._new_stream()
         self._dim = dim
         self._waiting_for = waiting_for
         self._notes: dict[str, None] = {}
         self._trouble = ""
+        self._stage = ""
         self._reasoning = ""
         self._thinking_since = 0.0
         self._begun = False
@@ -162,6 +206,20 @@ class LiveView:
         match event:
             case TurnStarted():
                 self._waiting_for = event.model or event.engine
+            case SearchStarted():
+                places = [*event.libraries, *(["the web"] if event.web else [])]
+                self._stage = f"searching {plain_text(', '.join(places))}"
+            case SourcesFound():
+                count = len(event.sources)
+                self._stage = (
+                    f"{count} source{'' if count == 1 else 's'} found · waiting for {self._waiting_for}"
+                )
+                for line in say_unread(event.unread):
+                    self._stream.replace(None)
+                    print_note(line)
+            case CitationsChecked():
+                if event.text is not None:
+                    self._correct(event.text)
             case TextDelta():
                 if not self._begun:
                     self._begin()
@@ -177,7 +235,7 @@ class LiveView:
             case ContextCompacted():
                 note = f"the oldest {event.dropped_messages} messages no longer fit and were left out"
                 self._notes[note] = None
-            case TurnFinished() | TurnFailed():
+            case TurnFinished() | TurnFailed() | CitationMarked():
                 pass
 
     def tick(self) -> None:
@@ -195,6 +253,13 @@ class LiveView:
         # What may still change is taken off the screen and painted anew, below what comes in between.
         self._stream.replace(None)
         self._fresh = self._begun
+
+    def add(self, lines: list[str]) -> None:
+        """Print lines under an answer that is closed."""
+        if lines:
+            self._console.print()
+        for line in lines:
+            self._console.print(self._dim(line))
 
     def close(self) -> None:
         if self._begun:
@@ -215,6 +280,20 @@ class LiveView:
         else:
             self._stream.replace(None)
 
+    def _correct(self, text: str) -> None:
+        """Show the answer as it is once it was checked."""
+        if not self._begun:
+            self._begin()
+        if not self._stream.correct(text):
+            # What has to change stands where it can no longer be painted over.
+            self._stream.finish()
+            self._console.print()
+            self._console.print(self._dim("[the check of the citations corrected this answer; it is now:]"))
+            self._console.print()
+            self._stream = self._new_stream()
+            self._stream.feed(text)
+        self._fresh = True
+
     def _waiting_line(self, now: float) -> str:
         spinner = SPINNER[int(now * 10) % len(SPINNER)]
         if self._reasoning:
@@ -224,7 +303,8 @@ class LiveView:
         waited = now - self._since
         seconds = f" · {waited:.0f} s" if waited >= 2 else ""
         trouble = f" · {self._trouble}" if self._trouble else ""
-        return f"{spinner} waiting for {self._waiting_for}{seconds}{trouble}" if waited > 0.3 else spinner
+        stage = self._stage or f"waiting for {self._waiting_for}"
+        return f"{spinner} {stage}{seconds}{trouble}" if waited > 0.3 else spinner
 
 
 @contextlib.contextmanager

@@ -1,19 +1,26 @@
 """`candide ask`: one question, one answer, for people and for pipes.
 
 Standard output carries the answer alone, or with `--json` one object; the turn is as durable as
-any other, and its conversation can be opened later.
+any other, and its conversation can be opened later. With `--input` each line of a file is a question, and each answer
+one line as soon as it is there.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from candide.cli.answer import Answer, LiveView, RawView, SilentView, View, follow
-from candide.cli.client import Client
+from candide.cli.client import Client, TurnView
 from candide.cli.connection import connect
+from candide.cli.grounding import describe_grounding, find_cited, say_grounding
 from candide.cli.output import print_json, print_note
-from candide.errors import BadRequest
+from candide.cli.search import read_lines
+from candide.domain.sources import NumberedSource
+from candide.errors import BadRequest, CandideError
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -43,45 +50,130 @@ def read_question(words: list[str]) -> str:
     return whole
 
 
-async def ask(
-    settings: Settings,
-    question: str,
-    *,
-    model: str | None,
-    reference: str | None,
-    system: str | None,
-    as_json: bool,
-    alone: bool,
-) -> int:
-    """Ask, show the answer, and return the exit code: 130 after Ctrl-C. Raises CandideError.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """How questions are to be answered."""
 
-    `model` is a name, or a file that the server serves.
-    """
+    model: str | None = None
+    """A name, or a file that the server serves."""
+    reference: str | None = None
+    """The conversation that they belong to; one of its own for each when None."""
+    system: str | None = None
+    search: dict[str, Any] | None = None
+    """Where answers are looked for, as `/api` takes it; as the conversation wishes when None."""
+
+
+class Asked(msgspec.Struct):
+    """A line of the input."""
+
+    question: str
+    id: str | int | float | None = None
+
+
+def read_wishes(libraries: Sequence[str], *, web: bool, no_search: bool) -> dict[str, Any] | None:
+    """Where an answer is to be looked for, as the flags say it. Raises BadRequest when they contradict each other."""
+    if no_search:
+        if libraries or web:
+            raise BadRequest("--no-search goes with neither --library nor --web")
+        return {"off": True}
+    return {"libraries": list(libraries), "web": web} if libraries or web else None
+
+
+async def ask(settings: Settings, question: str, wanted: Wanted, *, as_json: bool, alone: bool) -> int:
+    """Ask, show the answer, and return the exit code: 130 after Ctrl-C. Raises CandideError."""
     async with connect(settings, alone=alone, needs_model=True) as client:
-        if model is not None:
-            model = await client.find_model(model)
-        conversation_id = await _choose_conversation(client, question, reference, model=model, system=system)
-        fields: dict[str, Any] = {"text": question} | ({"model": model} if model else {})
-        turn = await client.begin_turn(conversation_id, **fields)
-        answer = await follow(client, turn.id, _choose_view(as_json))
+        wanted = await _find_model(client, wanted)
+        conversation_id, turn = await _begin(client, question, wanted)
+        view = _choose_view(as_json)
+        answer = await follow(client, turn.id, view)
+        sources = await _find_cited(client, conversation_id, answer)
         if as_json:
-            print_json(_describe(answer, conversation_id, turn.id, turn.answer_message_id))
+            print_json(_describe(answer, conversation_id, turn, sources))
+        elif answer.grounding is not None:
+            lines = say_grounding(answer.grounding, sources)
+            if isinstance(view, LiveView):
+                view.add(lines)
+            else:
+                for line in lines:
+                    print_note(line)
     answer.raise_failure()
     if answer.finish_reason == "length":
         print_note("the answer was cut at the longest allowed")
     return 0 if answer.state == "finished" else 130
 
 
-async def _choose_conversation(
-    client: Client, question: str, reference: str | None, *, model: str | None, system: str | None
-) -> str:
-    if reference is None:
+async def ask_all(settings: Settings, path: str, wanted: Wanted, *, alone: bool) -> int:
+    """Answer the questions of a file, a line of JSON each, in their order, and print a line for each; the exit code.
+
+    A line that is no question, or whose answer failed, gets an `error`, and makes the exit code 1. Ctrl-C ends it with
+    130. Raises CandideError for what is wrong with all of them.
+    """
+    code = 0
+    async with connect(settings, alone=alone, needs_model=True) as client:
+        wanted = await _find_model(client, wanted)
+        await _check_libraries(client, wanted)
+        for number, line in read_lines(path):
+            result: dict[str, Any] = {"id": None}
+            try:
+                asked = msgspec.json.decode(line, type=Asked)
+                result["id"] = asked.id
+                if not asked.question.strip():
+                    raise BadRequest("the question is empty", param="question")
+                conversation_id, turn = await _begin(client, asked.question, wanted)
+                answer = await follow(client, turn.id, SilentView())
+                sources = await _find_cited(client, conversation_id, answer)
+                result |= _describe(answer, conversation_id, turn, sources)
+            except msgspec.DecodeError as error:
+                result["error"] = {"code": "invalid_json", "message": f"line {number}: {error}", "hint": None}
+            except CandideError as error:
+                message = f"line {number}: {error.message}"
+                result["error"] = {"code": error.code, "message": message, "hint": error.hint}
+            sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+            sys.stdout.flush()
+            if result.get("state") not in (None, "finished", "failed"):
+                return 130
+            if "error" in result:
+                code = 1
+    return code
+
+
+async def _find_model(client: Client, wanted: Wanted) -> Wanted:
+    if wanted.model is None:
+        return wanted
+    return msgspec.structs.replace(wanted, model=await client.find_model(wanted.model))
+
+
+async def _check_libraries(client: Client, wanted: Wanted) -> None:
+    """Raise NotFound for a library that is not there, before the first question."""
+    names = (wanted.search or {}).get("libraries")
+    if names:
+        await client.find_passages("?", {"library": names, "limit": "1"})
+
+
+async def _begin(client: Client, question: str, wanted: Wanted) -> tuple[str, TurnView]:
+    """Ask; the conversation's id, and the turn."""
+    conversation_id = await _choose_conversation(client, question, wanted)
+    fields: dict[str, Any] = {"text": question}
+    if wanted.model:
+        fields["model"] = wanted.model
+    if wanted.search is not None:
+        fields["search"] = wanted.search
+    return conversation_id, await client.begin_turn(conversation_id, **fields)
+
+
+async def _find_cited(client: Client, conversation_id: str, answer: Answer) -> list[NumberedSource]:
+    return await find_cited(client, conversation_id, answer.grounding) if answer.grounding else []
+
+
+async def _choose_conversation(client: Client, question: str, wanted: Wanted) -> str:
+    if wanted.reference is None:
         # Titled by its question: a program that asks a hundred must not pay for a hundred titles.
         title = " ".join(question.split())[:TITLE_CHARS]
-        return await client.create_conversation(title=title, model=model, system_prompt=system)
-    conversation = await client.find_conversation(reference)
-    if system is not None:
-        await client.change_conversation(conversation.id, system_prompt=system)
+        return await client.create_conversation(
+            title=title, model=wanted.model, system_prompt=wanted.system, search=wanted.search
+        )
+    conversation = await client.find_conversation(wanted.reference)
+    if wanted.system is not None:
+        await client.change_conversation(conversation.id, system_prompt=wanted.system)
     return conversation.id
 
 
@@ -96,16 +188,19 @@ def _choose_view(as_json: bool) -> View:
     return RawView() if console.is_dumb_terminal else LiveView(console)
 
 
-def _describe(answer: Answer, conversation_id: str, turn_id: str, message_id: str) -> dict[str, Any]:
+def _describe(
+    answer: Answer, conversation_id: str, turn: TurnView, sources: Sequence[NumberedSource]
+) -> dict[str, Any]:
     described: dict[str, Any] = {
         "answer": answer.text,
+        **describe_grounding(answer.grounding, sources),
         "model": answer.model,
         "engine": answer.engine,
         "state": answer.state,
         "finish_reason": answer.finish_reason,
         "conversation_id": conversation_id,
-        "turn_id": turn_id,
-        "message_id": message_id,
+        "turn_id": turn.id,
+        "message_id": turn.answer_message_id,
         "usage": answer.usage,
         "timings": answer.timings,
     }

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -25,10 +26,13 @@ from rich.console import Console
 from candide.cli.answer import Answer, LiveView, follow
 from candide.cli.client import Client, ConversationView, MessageView
 from candide.cli.connection import connect
+from candide.cli.grounding import find_cited, say_grounding
 from candide.cli.keyboard import Keyboard
 from candide.cli.markdown import MarkdownStream, dim
 from candide.cli.output import ago, plain_text, print_error, print_note
 from candide.conversation.tree import find_leaf, find_siblings
+from candide.domain.grounding import Grounding, SearchWishes
+from candide.domain.sources import Library
 from candide.errors import BadRequest, CallerError, CandideError
 
 if TYPE_CHECKING:
@@ -36,6 +40,11 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "/model": ("[NAME]", "show the models, or answer with another one from here on"),
+    "/library": (
+        "[NAME]",
+        "list the libraries, or answer from one from here on; /library off searches nothing",
+    ),
+    "/web": ("", "answer from the web too from here on, or no longer"),
     "/new": ("", "begin a new conversation"),
     "/open": ("[ID or words of the title]", "list the conversations, or go on with one of them"),
     "/retry": ("[MODEL]", "answer the last question anew; the old answer is kept beside it"),
@@ -65,6 +74,8 @@ class Chat:
         self._client = client
         self._home = home
         self._model = model
+        self._wishes = SearchWishes()
+        """Of a conversation that is still to begin."""
         self._conversation: ConversationView | None = None
         self._listed: list[ConversationView] = []
         self._completer = _ChatCompleter()
@@ -130,8 +141,13 @@ class Chat:
         match command:
             case "/help":
                 self._help()
+            case "/library":
+                await self._choose_library(rest)
+            case "/web":
+                await self._switch_web()
             case "/new":
                 self._conversation = None
+                self._wishes = SearchWishes()
                 print_note("a new conversation")
             case "/model":
                 await self._choose_model(rest)
@@ -176,6 +192,55 @@ class Chat:
         if self._conversation is not None:
             await self._client.change_conversation(self._conversation.id, model=name)
         print_note(f"{name} answers from here on")
+
+    async def _choose_library(self, name: str) -> None:
+        wishes = self._searched()
+        libraries = await self._client.libraries()
+        self._completer.libraries = libraries
+        if not name:
+            for library in libraries:
+                mark = "*" if library.id in wishes.libraries and not wishes.off else " "
+                count = f"{library.sources} source{'' if library.sources == 1 else 's'}"
+                self._print(f"  {mark} {plain_text(library.name)}", f"  {count}")
+            if not libraries:
+                print_note("no library yet; candide add TARGET --library NAME makes one")
+            return
+        if name == "off":
+            await self._wish(SearchWishes())
+            return
+        named = [one for one in libraries if name in (one.id, one.name)]
+        named = named or [one for one in libraries if one.name.casefold() == name.casefold()]
+        if not named:
+            near = difflib.get_close_matches(name, [one.name for one in libraries], n=1)
+            raise BadRequest(
+                f"there is no library '{name}'",
+                hint=f"did you mean {near[0]}?" if near else "/library lists them",
+            )
+        chosen = (*wishes.libraries, named[0].id) if not wishes.off else (named[0].id,)
+        await self._wish(SearchWishes(libraries=tuple(dict.fromkeys(chosen)), web=wishes.web))
+
+    async def _switch_web(self) -> None:
+        wishes = self._searched()
+        libraries = () if wishes.off else wishes.libraries
+        await self._wish(SearchWishes(libraries=libraries, web=not wishes.web))
+
+    async def _wish(self, wishes: SearchWishes) -> None:
+        """Have answers be looked for there from here on."""
+        if self._conversation is None:
+            self._wishes = wishes
+        else:
+            await self._client.change_conversation(
+                self._conversation.id, search=msgspec.to_builtins(wishes) if wishes.is_on else None
+            )
+            self._conversation.search = wishes
+        names = {library.id: library.name for library in await self._client.libraries()}
+        places = [names.get(one, one) for one in wishes.libraries] + (["the web"] if wishes.web else [])
+        print_note(f"answers come from {', '.join(places)}" if places else "nothing is searched")
+
+    def _searched(self) -> SearchWishes:
+        if self._conversation is None:
+            return self._wishes
+        return self._conversation.search or SearchWishes()
 
     async def _open(self, reference: str) -> None:
         if reference:
@@ -290,7 +355,8 @@ class Chat:
 
     async def _ask(self, text: str) -> None:
         if self._conversation is None:
-            conversation_id = await self._client.create_conversation(model=self._model)
+            wishes = msgspec.to_builtins(self._wishes) if self._wishes.is_on else None
+            conversation_id = await self._client.create_conversation(model=self._model, search=wishes)
             self._conversation = await self._client.conversation(conversation_id)
         await self._turn(text=text, **self._chosen_model())
 
@@ -312,9 +378,21 @@ class Chat:
                 when = "at the next start" if self._client.is_own else "and the next start shows it"
                 print_note(f"the answer goes on {when}")
             raise EOFError
+        await self._show_grounding(answer.grounding)
         self._console.print(dim(" · ".join(filter(None, (self._places(), _summary(answer))))))
         self._console.print()
         answer.raise_failure()
+
+    async def _show_grounding(self, grounding: Grounding | None) -> None:
+        """What an answer rests on, under it."""
+        if grounding is None:
+            return
+        sources = await find_cited(self._client, self._current().id, grounding)
+        lines = say_grounding(grounding, sources)
+        if lines:
+            self._print()
+        for line in lines:
+            self._console.print(dim(line))
 
     async def _reload(self) -> None:
         with contextlib.suppress(CandideError):
@@ -355,6 +433,7 @@ class Chat:
         stream = MarkdownStream(self._console)
         stream.feed(last.text)
         stream.finish()
+        await self._show_grounding(last.grounding)
         remarks = (self._places(), "" if last.state == "complete" else last.state)
         if any(remarks):
             self._console.print(dim(" · ".join(filter(None, remarks))))
@@ -392,6 +471,7 @@ class Chat:
     async def _refresh_completions(self) -> None:
         with contextlib.suppress(CandideError):
             self._completer.models = await self._client.models()
+            self._completer.libraries = await self._client.libraries()
             self._completer.conversations, _ = await self._client.list_conversations(LISTED)
 
     def _print(self, text: str = "", faint: str = "") -> None:
@@ -408,6 +488,7 @@ class _ChatCompleter(Completer):
 
         self.models: list[ModelView] = []
         self.conversations: list[ConversationView] = []
+        self.libraries: list[Library] = []
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         text = document.text_before_cursor
@@ -422,6 +503,10 @@ class _ChatCompleter(Completer):
             for model in self.models:
                 if rest.casefold() in model.name.casefold():
                     yield Completion(model.name, -len(rest))
+        elif command == "/library":
+            for name in ["off", *(library.name for library in self.libraries)]:
+                if rest.casefold() in name.casefold():
+                    yield Completion(name, -len(rest))
         elif command == "/open":
             for conversation in self.conversations:
                 title = plain_text(conversation.title)

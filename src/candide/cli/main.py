@@ -49,6 +49,10 @@ EngineFlag = Annotated[
         help="Answer through this OpenAI-compatible server, and through no Candide that is running.",
     ),
 ]
+LibraryFlag = Annotated[
+    list[str] | None,
+    typer.Option("--library", "-l", help="Answer from this library, by name or id; several if repeated."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -112,6 +116,11 @@ def ask(
     question: Annotated[
         list[str] | None, typer.Argument(help="The question; text on standard input is put under it.")
     ] = None,
+    library: LibraryFlag = None,
+    web: Annotated[bool, typer.Option("--web", help="Answer from what a search of the web finds.")] = False,
+    no_search: Annotated[
+        bool, typer.Option("--no-search", help="Search nothing, whatever the conversation wishes.")
+    ] = False,
     model: ModelFlag = None,
     conversation: Annotated[
         str | None,
@@ -119,92 +128,34 @@ def ask(
     ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
     as_json: JsonFlag = False,
-    engine_url: EngineFlag = None,
-) -> None:
-    """Ask one question and print the answer."""
-    from candide.cli.ask import ask as ask_question
-    from candide.cli.ask import read_question
-    from candide.cli.keyboard import typed_ahead
-
-    settings = _serving(invocation(ctx).settings(engine_urls=engine_url or None), model)
-    whole = read_question(question or [])
-    with typed_ahead():
-        code = run(
-            ask_question(
-                settings,
-                whole,
-                model=model,
-                reference=conversation,
-                system=system,
-                as_json=as_json,
-                alone=bool(engine_url),
-            )
-        )
-    raise typer.Exit(code)
-
-
-@app.command()
-def search(
-    ctx: typer.Context,
-    query: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help='Words; "phrases", -words, site:, before:, after:, lang:, library: and type: may stand among them.'
-        ),
-    ] = None,
-    library: Annotated[
-        list[str] | None, typer.Option("--library", help="Library to search, by name or id; all if none.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, help="How many passages.")] = 10,
-    per_source: Annotated[
-        int, typer.Option("--per-source", min=1, max=100, help="How many of one source at most.")
-    ] = 2,
-    site: Annotated[list[str] | None, typer.Option("--site", help="Host, with those below it.")] = None,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", help="Language of the sources, like fr.")
-    ] = None,
-    after: Annotated[str, typer.Option("--after", help="Published from then on: 2024, 2024-05, hier.")] = "",
-    before: Annotated[str, typer.Option("--before", help="Published before then.")] = "",
-    media_type: Annotated[
-        list[str] | None, typer.Option("--type", help="pdf, html, docx, markdown, or a media type.")
-    ] = None,
-    as_json: JsonFlag = False,
-    file: Annotated[
+    questions: Annotated[
         str | None,
         typer.Option(
             "--input",
-            metavar="FILE.jsonl",
-            help="Search for each line's `question`, and print a line of JSON with its `id` for each; - is standard input.",
+            metavar="<file.jsonl>",
+            help='Answer the question of each line, {"id", "question"}, with a line of JSON; - is standard input.',
         ),
     ] = None,
+    engine_url: EngineFlag = None,
 ) -> None:
-    """Search your own sources, by words and by meaning."""
-    from candide.cli.search import search as search_for
-    from candide.cli.search import search_all
+    """Ask one question and print the answer; from libraries or the web, with its sources."""
+    from candide.cli.ask import Wanted, ask_all, read_question, read_wishes
+    from candide.cli.ask import ask as ask_question
+    from candide.cli.keyboard import typed_ahead
     from candide.errors import BadRequest
 
-    words = " ".join(query or []).strip()
-    if bool(words) == bool(file):
-        raise BadRequest(
-            "give a query, or a file of them with --input"
-            if not words
-            else "give a query or a file of them, not both",
-            hint='candide search "loi de finances" --library presse',
-        )
-    wishes = {
-        "library": library or [],
-        "site": site or [],
-        "language": language or [],
-        "type": media_type or [],
-        "after": after,
-        "before": before,
-        "limit": str(limit),
-        "per_source": str(per_source),
-    }
-    settings = invocation(ctx).settings()
-    if file:
-        raise typer.Exit(run(search_all(settings, file, wishes)))
-    run(search_for(settings, words, wishes, as_json=as_json))
+    settings = _serving(invocation(ctx).settings(engine_urls=engine_url or None), model)
+    search = read_wishes(library or [], web=web, no_search=no_search)
+    wanted = Wanted(model=model, reference=conversation, system=system, search=search)
+    alone = bool(engine_url)
+    if questions is not None:
+        if question:
+            raise BadRequest("--input goes without a question", hint="its lines are the questions")
+        raise typer.Exit(run(ask_all(settings, questions, wanted, alone=alone)))
+    whole = read_question(question or [])
+    with typed_ahead():
+        code = run(ask_question(settings, whole, wanted, as_json=as_json, alone=alone))
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -119,6 +119,11 @@ class LiveLines:
         self._write("".join(out))
         self._lines = lines
 
+    @property
+    def is_in_reach(self) -> bool:
+        """Whether every line can still be painted again."""
+        return len(self._lines) < self._console.size.height
+
     def keep(self, count: int) -> None:
         """Let the first lines stand for good."""
         del self._lines[:count]
@@ -142,10 +147,22 @@ class MarkdownStream:
         self._console = console
         self._live = LiveLines(console)
         self._rest = ""
+        self._finished = ""
         self._begun = False
 
     def feed(self, text: str) -> None:
         self._rest += plain_text(text)
+
+    def correct(self, text: str) -> bool:
+        """Have the whole text be another from the next painting on.
+
+        False, and nothing changes, when it differs where the screen can no longer be painted.
+        """
+        text = plain_text(text)
+        if not text.startswith(self._finished) or not self._live.is_in_reach:
+            return False
+        self._rest = text[len(self._finished) :]
+        return True
 
     def paint(self, below: RenderableType | None = None) -> None:
         """Bring the screen up to date; `below` is shown under the text until the next painting."""
@@ -153,6 +170,7 @@ class MarkdownStream:
         lines: list[str] = []
         for block in blocks:
             lines += self._block_lines(block)
+            self._finished += block
         finished = len(lines)
         if self._rest.strip():
             begun = self._begun
