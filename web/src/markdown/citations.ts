@@ -44,8 +44,14 @@ interface Edge {
   isStart: boolean
 }
 
-const MARK = /\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]|【\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*】/y
-const HALF_MARK = /[[【]\s*\d{0,4}(?:\s*[,;]\s*\d{0,4})*\s*$/
+// As `candide/citations/scan.py` reads them.
+const NUMBERS = '[ \\t\\u00a0]*\\d{1,4}(?:[ \\t\\u00a0]*[,;–—-][ \\t\\u00a0]*\\d{1,4})*[ \\t\\u00a0]*'
+const MARK = new RegExp(`\\[(${NUMBERS})\\]|［(${NUMBERS})］|【(${NUMBERS})(?:†[^】\\n]*)?】`, 'y')
+const PART = /(\d+)(?:\s*[–—-]\s*(\d+))?/g
+const HALF_MARK = /(?:[[［]|【)[ \t\u00a0]*(?:\d[\d \t\u00a0,;–—-]*)?(?:†[^】\n]*)?$/
+const LARGEST_RANGE = 20
+/** Of these brackets Markdown knows nothing: plain text ends before them. */
+const WIDE = /[［【]/
 
 export function citationRules(md: MarkdownIt): void {
   const text = md.inline.ruler.getRules('')[0]!
@@ -63,9 +69,9 @@ function untilEdge(
   const context = state.env as CitationContext
   if (context.evidence === undefined) return text(state, silent)
   const whole = state.posMax
-  const bracket = state.src.indexOf('【', state.pos)
-  if (bracket === state.pos) return false
-  if (bracket > 0) state.posMax = Math.min(whole, bracket)
+  const bracket = state.src.slice(state.pos, whole).search(WIDE)
+  if (bracket === 0) return false
+  if (bracket > 0) state.posMax = state.pos + bracket
   const next = nextEdge(state)
   if (!silent && next !== undefined && next.pos > state.pos) state.posMax = Math.min(state.posMax, next.pos)
   const found = text(state, silent)
@@ -102,14 +108,14 @@ function citation(state: StateInline, silent: boolean): boolean {
   const { evidence } = state.env as CitationContext
   const first = state.src[state.pos]
   // Who looks for a link's end goes over it as over any brackets.
-  if (silent || evidence === undefined || state.linkLevel > 0 || (first !== '[' && first !== '【'))
-    return false
+  if (silent || evidence === undefined || state.linkLevel > 0) return false
+  if (first !== '[' && !WIDE.test(first ?? '')) return false
   MARK.lastIndex = state.pos
   const match = MARK.exec(state.src)
   if (match === null) return false
   const end = state.pos + match[0].length
   if (end > state.posMax || (first === '[' && state.src[end] === '(')) return false
-  const numbers = (match[1] ?? match[2] ?? '').split(/[,;]/).map(Number)
+  const numbers = numbersOf(match[1] ?? match[2] ?? match[3] ?? '')
   if (!numbers.some((number) => evidence.sources.has(number))) return false
   for (const number of numbers) {
     if (evidence.sources.has(number)) state.push('citation', '', 0).meta = { number }
@@ -117,6 +123,18 @@ function citation(state: StateInline, silent: boolean): boolean {
   }
   state.pos = end
   return true
+}
+
+/** The numbers in a pair of brackets; those of a range that is too large are its ends. */
+function numbersOf(written: string): number[] {
+  return [...written.matchAll(PART)].flatMap(([, from, to]) => {
+    const first = Number(from)
+    const count = to === undefined ? 1 : Number(to) - first + 1
+    if (to === undefined) return [first]
+    return count > 0 && count <= LARGEST_RANGE
+      ? Array.from({ length: count }, (_, n) => first + n)
+      : [first, Number(to)]
+  })
 }
 
 /** Takes half a mark off the end of a text that still grows. */

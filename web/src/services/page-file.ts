@@ -1,21 +1,23 @@
 /** A branch as one HTML file that needs nothing else: no script, no style from elsewhere, pictures inside. */
 
-import { t, dateTime, locale } from '../i18n/index.svelte.ts'
+import { t, tn, date, dateTime, locale } from '../i18n/index.svelte.ts'
 import { prepareStatic, renderStatic } from '../markdown/index.ts'
+import { collectSources, makeEvidence, titleOf, webAddress, type Sources } from '../stores/evidence.ts'
 import type { MessageNode } from '../stores/tree.svelte.ts'
 import styles from './page-file.css?raw'
 
 /** The document, with the messages of the branch in their order. Pictures that cannot be had are named instead. */
 export async function writePage(title: string, branch: readonly MessageNode[]): Promise<string> {
   const parts: string[] = []
-  for (const node of branch) {
+  for (const [n, node] of branch.entries()) {
     if (node.role === 'system' || !(node.text || node.parts.length)) continue
     const speaker = node.role === 'user' ? t('message.yours') : (node.model ?? t('message.answer'))
     if (node.role !== 'user') await prepareStatic(node.text)
+    const sources = collectSources(branch.slice(0, n + 1).reverse())
     const body =
       node.role === 'user'
         ? `<p class="said">${escapeHtml(node.text)}</p>`
-        : await keepPictures(renderStatic(node.text, { idPrefix: node.id }))
+        : (await keepPictures(writeAnswer(node, sources))) + writeSources(node, sources)
     const pictures = await Promise.all(node.parts.map((part) => readPicture(part)))
     parts.push(
       `<article class="${node.role}"><h2>${escapeHtml(speaker)}</h2>${pictures.join('')}<div dir="auto">${body}</div></article>`,
@@ -42,6 +44,55 @@ ${parts.join('\n')}
 </html>
 `
 }
+
+function writeAnswer(node: MessageNode, sources: Sources): string {
+  const evidence = makeEvidence(node.text, node.grounding, sources)
+  const labels = { citation: t('markdown.citation'), unsupported: t('markdown.unsupported') }
+  return renderStatic(
+    node.text,
+    { idPrefix: node.id, labels },
+    evidence && { evidence, anchor: sourceId(node, '') },
+  )
+}
+
+/** What an answer rests on, with the passages that the model was shown. */
+function writeSources(node: MessageNode, sources: Sources): string {
+  const { grounding } = node
+  if (!grounding?.sources?.length) return ''
+  const named = new Set(grounding.sources.map((one) => one.number))
+  for (const { citations } of grounding.sentences ?? [])
+    for (const { number } of citations ?? []) named.add(number)
+  const areNearest = grounding.abstained || grounding.is_good === false
+  const items = [...sources.values()]
+    .filter(({ number }) => named.has(number))
+    .sort((one, other) => one.number - other.number)
+    .map((source) => {
+      const address = webAddress(source.uri)
+      const title = escapeHtml(titleOf(source))
+      const from = [source.site, typeof source.published === 'number' ? date(source.published) : '']
+      const passages = (source.passages ?? []).map(
+        (one) => `<blockquote>${escapeHtml(one.text)}</blockquote>`,
+      )
+      return `<li id="${escapeHtml(sourceId(node, source.number))}" value="${source.number}">${
+        address ? `<a href="${escapeHtml(address)}" rel="noopener noreferrer nofollow">${title}</a>` : title
+      } <small>${escapeHtml(from.filter(Boolean).join(' · '))}</small>${
+        passages.length
+          ? `<details><summary>${escapeHtml(t('source.text'))}</summary>${passages.join('')}</details>`
+          : ''
+      }</li>`
+    })
+  const unsupported = (grounding.sentences ?? []).filter((one) => one.support === 'unsupported').length
+  const notes = [
+    ...(grounding.extract?.length ? [t('sources.extract')] : []),
+    ...(grounding.unread?.length ? [`${t('sources.unread')} ${grounding.unread.join(', ')}`] : []),
+    ...(unsupported ? [tn('sources.unsupported', unsupported)] : []),
+  ].map((note) => `<p class="note">${escapeHtml(note)}</p>`)
+  const heading = escapeHtml(areNearest ? t('sources.nearest') : t('sources.title'))
+  return `${notes.join('')}<section class="sources"><h3>${heading}</h3><ol>${items.join('')}</ol></section>`
+}
+
+const sourceId = ({ id }: Pick<MessageNode, 'id'>, number: number | '') =>
+  `${id.replace(/[^\w-]/g, '')}-source-${number}`
 
 /** HTML with the pictures inside that it has from here. */
 async function keepPictures(html: string): Promise<string> {

@@ -268,6 +268,196 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The jobs, the latest first */
+        get: operations["list_jobs_api_jobs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far a job has come */
+        get: operations["get_job_api_jobs__job_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a job; what it has read stays */
+        post: operations["cancel_job_api_jobs__job_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Interrupt a job; it goes on when it is resumed */
+        post: operations["pause_job_api_jobs__job_id__pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go on with a job */
+        post: operations["resume_job_api_jobs__job_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/libraries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The libraries, by name */
+        get: operations["list_libraries_api_libraries_get"];
+        put?: never;
+        /** Make a library */
+        post: operations["create_library_api_libraries_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/libraries/{library_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a library; restore undoes it */
+        delete: operations["delete_library_api_libraries__library_id__delete"];
+        options?: never;
+        head?: never;
+        /** Rename a library */
+        patch: operations["rename_library_api_libraries__library_id__patch"];
+        trace?: never;
+    };
+    "/api/libraries/{library_id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a file into a library; one of the same name makes way for it */
+        post: operations["add_file_api_libraries__library_id__files_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/libraries/{library_id}/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look again whether something has changed */
+        post: operations["refresh_library_api_libraries__library_id__refresh_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/libraries/{library_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Undo a deletion */
+        post: operations["restore_library_api_libraries__library_id__restore_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/libraries/{library_id}/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was added to a library, the oldest first */
+        get: operations["list_targets_api_libraries__library_id__targets_get"];
+        put?: never;
+        /** Add files, folders, pages, sites and feeds, and read them; what is there already is updated */
+        post: operations["add_targets_api_libraries__library_id__targets_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}": {
         parameters: {
             query?: never;
@@ -328,6 +518,23 @@ export interface paths {
         };
         /** The models that can be asked */
         get: operations["list_models_api_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/passages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Find passages of the libraries' sources, by words and by meaning */
+        get: operations["find_passages_api_passages_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -511,6 +718,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The sources, the latest first */
+        get: operations["list_sources_api_sources_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A source, with its sections and pages */
+        get: operations["get_source_api_sources__source_id__get"];
+        put?: never;
+        post?: never;
+        /** Take a source out of its library */
+        delete: operations["remove_source_api_sources__source_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source_id}/original": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The file that a source was made of, as long as it is still the same */
+        get: operations["get_original_api_sources__source_id__original_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source_id}/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A source's text: what passages and citations count characters of */
+        get: operations["get_text_api_sources__source_id__text_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/status": {
         parameters: {
             query?: never;
@@ -540,6 +816,23 @@ export interface paths {
         /** Fetch the model that is missing, or try again */
         post: operations["start_download_api_status_download_post"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/targets/{target_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a target, and what came from it */
+        delete: operations["remove_target_api_targets__target_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -617,6 +910,25 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** CitationView */
+        CitationView: {
+            /**
+             * By Model
+             * @description False where the model left no mark.
+             */
+            by_model: boolean;
+            /** End */
+            end: number;
+            /** Number */
+            number: number;
+            /** Quote */
+            quote: string;
+            /**
+             * Start
+             * @description In characters of the source's text.
+             */
+            start: number;
+        };
         /** ConversationChanges */
         ConversationChanges: {
             /** Archived */
@@ -638,6 +950,8 @@ export interface components {
             } | null;
             /** Pinned */
             pinned?: boolean | null;
+            /** @description Null searches nothing. */
+            search?: components["schemas"]["Wishes"] | null;
             /** System Prompt */
             system_prompt?: string | null;
             /** Title */
@@ -684,6 +998,8 @@ export interface components {
              * @description Turns that have not ended.
              */
             running: string[];
+            /** @description Where its answers are looked for. */
+            search: components["schemas"]["Wishes"] | null;
             /** System Prompt */
             system_prompt: string | null;
             /** Title */
@@ -724,6 +1040,8 @@ export interface components {
              * @description Turns that have not ended.
              */
             running: string[];
+            /** @description Where its answers are looked for. */
+            search: components["schemas"]["Wishes"] | null;
             /** System Prompt */
             system_prompt: string | null;
             /** Title */
@@ -860,6 +1178,52 @@ export interface components {
             /** Data */
             data: components["schemas"]["FoundView"][];
         };
+        /** FoundPassageView */
+        FoundPassageView: {
+            /** End */
+            end: number;
+            /** Headings */
+            headings: string;
+            /** Id */
+            id: number;
+            /** Page */
+            page: number | null;
+            /**
+             * Start
+             * @description In characters of the source's text.
+             */
+            start: number;
+            /** Text */
+            text: string;
+        };
+        /** FoundSourceView */
+        FoundSourceView: {
+            /** Author */
+            author: string;
+            /**
+             * External Id
+             * @description The id that a document brought along.
+             */
+            external_id: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Language */
+            language: string;
+            /** Library Id */
+            library_id: string;
+            /** Media Type */
+            media_type: string;
+            /** Published */
+            published: number | null;
+            /** Site */
+            site: string;
+            /** Title */
+            title: string;
+            /** Uri */
+            uri: string;
+        };
         /** FoundView */
         FoundView: {
             /** Conversation Id */
@@ -888,6 +1252,59 @@ export interface components {
             role: "system" | "user" | "assistant" | "tool" | "title";
             /** Snippet */
             snippet: string;
+        };
+        /** GroundingView */
+        GroundingView: {
+            /**
+             * Abstained
+             * @description Whether the answer is that the sources do not say.
+             * @default false
+             */
+            abstained: boolean;
+            /**
+             * Checked
+             * @default false
+             */
+            checked: boolean;
+            /**
+             * Extract
+             * @description Sentences of the sources, where the model failed.
+             * @default []
+             */
+            extract: components["schemas"]["SentenceView"][];
+            /**
+             * Is Good
+             * @description False when no source was good enough: they are the nearest.
+             * @default true
+             */
+            is_good: boolean;
+            /**
+             * Missing
+             * @description Parts of the search that did not work.
+             * @default []
+             */
+            missing: string[];
+            /**
+             * Query
+             * @default
+             */
+            query: string;
+            /**
+             * Sentences
+             * @default []
+             */
+            sentences: components["schemas"]["SentenceView"][];
+            /**
+             * Sources
+             * @default []
+             */
+            sources: components["schemas"]["NumberedSourceView"][];
+            /**
+             * Unread
+             * @description What could not be read, and why.
+             * @default []
+             */
+            unread: string[];
         };
         /** ImagePart */
         "ImagePart-Output": {
@@ -954,10 +1371,70 @@ export interface components {
              */
             updated: number;
         };
+        /** JobPage */
+        JobPage: {
+            /** Data */
+            data: components["schemas"]["JobView"][];
+        };
+        /** JobView */
+        JobView: {
+            /** Created At */
+            created_at: number;
+            /**
+             * Error
+             * @description Why it failed as a whole.
+             */
+            error: string | null;
+            /** Finished At */
+            finished_at: number | null;
+            /** Id */
+            id: string;
+            /** Library Id */
+            library_id: string;
+            /**
+             * Problems
+             * @description What could not be read; at most 200.
+             */
+            problems: components["schemas"]["ProblemView"][];
+            progress: components["schemas"]["ProgressView"];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "running" | "paused" | "finished" | "failed" | "cancelled";
+            /** Target Ids */
+            target_ids: string[];
+        };
         /** Key */
         Key: {
             /** Key */
             key: string;
+        };
+        /** LibraryName */
+        LibraryName: {
+            /** Name */
+            name: string;
+        };
+        /** LibraryPage */
+        LibraryPage: {
+            /** Data */
+            data: components["schemas"]["LibraryView"][];
+        };
+        /** LibraryView */
+        LibraryView: {
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Size
+             * @description Characters of the sources' texts.
+             */
+            size: number;
+            /** Sources */
+            sources: number;
         };
         /** MessageView */
         MessageView: {
@@ -970,6 +1447,8 @@ export interface components {
             feedback?: components["schemas"]["FeedbackView"] | null;
             /** Finish Reason */
             finish_reason?: string | null;
+            /** @description What an answer rests on. */
+            grounding?: components["schemas"]["GroundingView"] | null;
             /** Id */
             id: string;
             /** Model */
@@ -1075,6 +1554,7 @@ export interface components {
             params?: {
                 [key: string]: unknown;
             };
+            search?: components["schemas"]["Wishes"] | null;
             /** System Prompt */
             system_prompt?: string | null;
             /**
@@ -1118,6 +1598,41 @@ export interface components {
             /** Leaf Id */
             leaf_id?: string | null;
         };
+        /** NewTarget */
+        NewTarget: {
+            /**
+             * Kind
+             * @description Found by what it is when absent; a site only when asked for.
+             */
+            kind?: ("file" | "folder" | "page" | "site" | "feed" | "jsonl") | null;
+            /**
+             * @default {
+             *       "patterns": []
+             *     }
+             */
+            options: components["schemas"]["OptionsBody"];
+            /**
+             * Refresh S
+             * @description How often it is looked at again; 0 never. A feed is every hour when this is absent.
+             */
+            refresh_s?: number | null;
+            /**
+             * Uri
+             * @description A URL, or the path of a file or folder on the server's machine.
+             */
+            uri: string;
+            /**
+             * Watched
+             * @description Of a folder: whether changes are taken over as they come.
+             * @default false
+             */
+            watched: boolean;
+        };
+        /** NewTargets */
+        NewTargets: {
+            /** Targets */
+            targets: components["schemas"]["NewTarget"][];
+        };
         /**
          * NewTurn
          * @description A question, or `user_message_id` to have one answered again.
@@ -1143,10 +1658,120 @@ export interface components {
              * @description The message that the question follows; the current leaf when absent, a new root when null.
              */
             parent_id?: string | null;
+            /** @description Where this answer is looked for; as the conversation wishes when absent. */
+            search?: components["schemas"]["Wishes"] | null;
             /** Text */
             text?: string | null;
             /** User Message Id */
             user_message_id?: string | null;
+        };
+        /** NumberedSourceView */
+        NumberedSourceView: {
+            /** External Id */
+            external_id?: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Language
+             * @default
+             */
+            language: string;
+            /**
+             * Number
+             * @description In this conversation.
+             */
+            number: number;
+            /**
+             * Passages
+             * @description What the model was shown of it.
+             * @default []
+             */
+            passages: components["schemas"]["PassageView"][];
+            /** Published */
+            published?: number | null;
+            /**
+             * Site
+             * @default
+             */
+            site: string;
+            /** Title */
+            title: string;
+            /** Uri */
+            uri: string;
+        };
+        /** OptionsBody */
+        OptionsBody: {
+            /**
+             * Delay S
+             * @description Of a site: the pause between two requests.
+             */
+            delay_s?: number | null;
+            /**
+             * Depth
+             * @description Of a site: how many links away from its first page is gone.
+             */
+            depth?: number | null;
+            /**
+             * Limit
+             * @description How many sources at most.
+             */
+            limit?: number | null;
+            /**
+             * Patterns
+             * @description Of a folder: names of the files that are wanted, like `*.pdf`.
+             * @default []
+             */
+            patterns: string[];
+            /**
+             * Scope
+             * @description Of a site: what its addresses begin with.
+             */
+            scope?: string | null;
+        };
+        /** PassagesPage */
+        PassagesPage: {
+            /**
+             * Is Good
+             * @description Whether the best of them seem good enough to answer from.
+             */
+            is_good: boolean;
+            /**
+             * Libraries
+             * @description The ids of those that were searched.
+             */
+            libraries: string[];
+            /**
+             * Missing
+             * @description Parts of the search that did not work: words, vectors.
+             */
+            missing: string[];
+            /** Query */
+            query: string;
+            /** Results */
+            results: components["schemas"]["ResultView"][];
+        };
+        /** PassageView */
+        PassageView: {
+            /** End */
+            end: number;
+            /**
+             * Headings
+             * @default
+             */
+            headings: string;
+            /** Id */
+            id: number;
+            /** Page */
+            page?: number | null;
+            /** Source Id */
+            source_id: string;
+            /**
+             * Start
+             * @description In characters of the source's text.
+             */
+            start: number;
+            /** Text */
+            text: string;
         };
         /** PreferenceChanges */
         PreferenceChanges: {
@@ -1182,6 +1807,50 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /** ProblemView */
+        ProblemView: {
+            /**
+             * Hint
+             * @description What to do about it; empty when there is nothing.
+             */
+            hint: string;
+            /** Reason */
+            reason: string;
+            /** Uri */
+            uri: string;
+        };
+        /** ProgressView */
+        ProgressView: {
+            /** Added */
+            added: number;
+            /**
+             * Current
+             * @description What is being read now.
+             */
+            current: string;
+            /** Done */
+            done: number;
+            /**
+             * Embedded
+             * @description Of the passages, those that can be found by their meaning too.
+             */
+            embedded: number;
+            /** Failed */
+            failed: number;
+            /**
+             * Found
+             * @description How many files, pages, entries or documents there are, as far as is known.
+             */
+            found: number;
+            /** Passages */
+            passages: number;
+            /** Removed */
+            removed: number;
+            /** Unchanged */
+            unchanged: number;
+            /** Updated */
+            updated: number;
+        };
         /** PromptChanges */
         PromptChanges: {
             /** Name */
@@ -1202,6 +1871,73 @@ export interface components {
             id: string;
             /** Name */
             name: string;
+            /** Text */
+            text: string;
+        };
+        /** Refresh */
+        Refresh: {
+            /**
+             * Target Ids
+             * @description All of the library's when absent.
+             */
+            target_ids?: string[] | null;
+        };
+        /** Removed */
+        Removed: {
+            /**
+             * Sources
+             * @description How many sources came from it, and are gone with it.
+             */
+            sources: number;
+        };
+        /** ResultView */
+        ResultView: {
+            /**
+             * Highlights
+             * @description Spans [start, end) of the passage's text.
+             */
+            highlights: [
+                number,
+                number
+            ][];
+            passage: components["schemas"]["FoundPassageView"];
+            /** Score */
+            score: number;
+            source: components["schemas"]["FoundSourceView"];
+        };
+        /** SectionView */
+        SectionView: {
+            /** Heading */
+            heading: string;
+            /** Level */
+            level: number;
+            /**
+             * Start
+             * @description Where what stands under it begins, in characters of the text.
+             */
+            start: number;
+        };
+        /** SentenceView */
+        SentenceView: {
+            /**
+             * Citations
+             * @default []
+             */
+            citations: components["schemas"]["CitationView"][];
+            /** End */
+            end: number;
+            /**
+             * Flags
+             * @default []
+             */
+            flags: string[];
+            /**
+             * Start
+             * @description In characters of the answer.
+             */
+            start: number;
+            /** Support */
+            support: ("quoted" | "supported" | "unsupported") | null;
             /** Text */
             text: string;
         };
@@ -1251,6 +1987,66 @@ export interface components {
              */
             title: string;
         };
+        /** SourcePage */
+        SourcePage: {
+            /** Data */
+            data: components["schemas"]["SourceView"][];
+            /**
+             * Next
+             * @description To be given as `after` for what follows; null at the end.
+             */
+            next: string | null;
+        };
+        /** SourceView */
+        SourceView: {
+            /** Author */
+            author: string;
+            /**
+             * Current
+             * @description False of one that is gone, or of which there is a newer version.
+             */
+            current: boolean;
+            /**
+             * External Id
+             * @description The id that it brought along.
+             */
+            external_id: string | null;
+            /** Fetched At */
+            fetched_at: number;
+            /**
+             * Group Id
+             * @description Near-duplicates have the same.
+             */
+            group_id: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "page" | "feed_entry" | "file" | "document";
+            /** Language */
+            language: string;
+            /**
+             * Length
+             * @description Characters of its text.
+             */
+            length: number;
+            /** Library Id */
+            library_id: string;
+            /** Media Type */
+            media_type: string;
+            /** Published */
+            published: number | null;
+            /** Site */
+            site: string;
+            /** Target Id */
+            target_id: string | null;
+            /** Title */
+            title: string;
+            /** Uri */
+            uri: string;
+        };
         /** StatusView */
         StatusView: {
             download: components["schemas"]["Download"] | null;
@@ -1274,6 +2070,50 @@ export interface components {
              * @description Where that is: `this machine`, or the engine's host.
              */
             where: string;
+        };
+        /** TargetPage */
+        TargetPage: {
+            /** Data */
+            data: components["schemas"]["TargetView"][];
+        };
+        /** TargetView */
+        TargetView: {
+            /** Checked At */
+            checked_at: number | null;
+            /** Created At */
+            created_at: number;
+            /**
+             * Error
+             * @description Why it could not be read the last time.
+             */
+            error: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "file" | "folder" | "page" | "site" | "feed" | "jsonl";
+            /** Library Id */
+            library_id: string;
+            /** Next Check At */
+            next_check_at: number | null;
+            options: components["schemas"]["OptionsBody"];
+            /** Refresh S */
+            refresh_s: number | null;
+            /** Uri */
+            uri: string;
+            /** Watched */
+            watched: boolean;
+        };
+        /** TextView */
+        TextView: {
+            /** Pages */
+            pages: number[];
+            /** Sections */
+            sections: components["schemas"]["SectionView"][];
+            /** Text */
+            text: string;
         };
         /** Timings */
         Timings: {
@@ -1318,6 +2158,92 @@ export interface components {
             state: "queued" | "running" | "finished" | "stopped" | "failed";
             /** User Message Id */
             user_message_id: string;
+        };
+        /** WholeSourceView */
+        WholeSourceView: {
+            /** Author */
+            author: string;
+            /**
+             * Current
+             * @description False of one that is gone, or of which there is a newer version.
+             */
+            current: boolean;
+            /**
+             * External Id
+             * @description The id that it brought along.
+             */
+            external_id: string | null;
+            /** Fetched At */
+            fetched_at: number;
+            /**
+             * Group Id
+             * @description Near-duplicates have the same.
+             */
+            group_id: string | null;
+            /**
+             * Has Original
+             * @description Whether the file that it was made of can be had.
+             */
+            has_original: boolean;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "page" | "feed_entry" | "file" | "document";
+            /** Language */
+            language: string;
+            /**
+             * Length
+             * @description Characters of its text.
+             */
+            length: number;
+            /** Library Id */
+            library_id: string;
+            /** Media Type */
+            media_type: string;
+            /**
+             * Pages
+             * @description Where each of its pages begins in the text.
+             */
+            pages: number[];
+            /** Published */
+            published: number | null;
+            /** Sections */
+            sections: components["schemas"]["SectionView"][];
+            /** Site */
+            site: string;
+            /** Target Id */
+            target_id: string | null;
+            /** Title */
+            title: string;
+            /** Uri */
+            uri: string;
+        };
+        /**
+         * Wishes
+         * @description Where answers are looked for.
+         */
+        Wishes: {
+            /**
+             * Libraries
+             * @description Ids or names.
+             * @default []
+             */
+            libraries: string[];
+            /**
+             * Off
+             * @description Whether the libraries stay attached and are not searched.
+             * @default false
+             */
+            off: boolean;
+            /**
+             * Web
+             * @description Whether the web is searched too.
+             * @default false
+             */
+            web: boolean;
         };
     };
     responses: never;
@@ -2198,6 +3124,584 @@ export interface operations {
             };
         };
     };
+    list_jobs_api_jobs_get: {
+        parameters: {
+            query?: {
+                /** @description Of this one, by id or name. */
+                library?: string | null;
+                limit?: number;
+                /** @description Only those that have not ended. */
+                running?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPage"];
+                };
+            };
+        };
+    };
+    get_job_api_jobs__job_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    cancel_job_api_jobs__job_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    pause_job_api_jobs__job_id__pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    resume_job_api_jobs__job_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    list_libraries_api_libraries_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryPage"];
+                };
+            };
+        };
+    };
+    create_library_api_libraries_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LibraryName"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryView"];
+                };
+            };
+        };
+    };
+    delete_library_api_libraries__library_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rename_library_api_libraries__library_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LibraryName"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryView"];
+                };
+            };
+        };
+    };
+    add_file_api_libraries__library_id__files_post: {
+        parameters: {
+            query: {
+                name: string;
+            };
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": string;
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    refresh_library_api_libraries__library_id__refresh_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Refresh"] | null;
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
+    restore_library_api_libraries__library_id__restore_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_targets_api_libraries__library_id__targets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TargetPage"];
+                };
+            };
+        };
+    };
+    add_targets_api_libraries__library_id__targets_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                library_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTargets"];
+            };
+        };
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+        };
+    };
     delete_message_api_messages__message_id__delete: {
         parameters: {
             query?: never;
@@ -2350,6 +3854,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelPage"];
+                };
+            };
+        };
+    };
+    find_passages_api_passages_get: {
+        parameters: {
+            query: {
+                /** @description Published from then on. A year, a month or a day, like 2024, 2024-05 or 17 mai 2024; also yesterday or hier. */
+                after?: string;
+                /** @description Published before then. */
+                before?: string;
+                /** @description ISO 639-1. */
+                language?: string[];
+                /** @description Ids or names; all libraries when there is none. */
+                library?: string[];
+                limit?: number;
+                /** @description Passages of one source at most. */
+                per_source?: number;
+                /** @description Words, "phrases", -words, site:, before:, after:, lang:, library:, type: */
+                query: string;
+                /** @description Hosts, with those below them. */
+                site?: string[];
+                /** @description pdf, html, markdown, text, docx, pptx, xlsx, odt, epub, csv, email, or a media type. */
+                type?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PassagesPage"];
                 };
             };
         };
@@ -2950,6 +4510,211 @@ export interface operations {
             };
         };
     };
+    list_sources_api_sources_get: {
+        parameters: {
+            query?: {
+                after?: string | null;
+                /** @description Of this one, by id or name. */
+                library?: string | null;
+                limit?: number;
+                /** @description Stands in the title or the address. */
+                query?: string;
+                /** @description That came from this one. */
+                target?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourcePage"];
+                };
+            };
+        };
+    };
+    get_source_api_sources__source_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeSourceView"];
+                };
+            };
+        };
+    };
+    remove_source_api_sources__source_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_original_api_sources__source_id__original_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": string;
+                };
+            };
+        };
+    };
+    get_text_api_sources__source_id__text_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TextView"];
+                };
+            };
+        };
+    };
     get_status_api_status_get: {
         parameters: {
             query?: never;
@@ -3022,6 +4787,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StatusView"];
+                };
+            };
+        };
+    };
+    remove_target_api_targets__target_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                target_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Removed"];
                 };
             };
         };

@@ -1,15 +1,12 @@
 /** The shapes that the server speaks, by the names that the page uses; made from its OpenAPI document. */
 
 import type { components } from './schema.ts'
-import type { Grounding, NumberedSource, SearchWishes, Sentence } from './sources.ts'
+import type { Grounding, NumberedSource, Sentence } from './sources.ts'
 
 type Schemas = components['schemas']
 
-export type Conversation = Schemas['ConversationSummary'] & { search?: SearchWishes | null }
-export type ConversationTree = Omit<Schemas['ConversationView'], 'messages'> & {
-  messages: Message[]
-  search?: SearchWishes | null
-}
+export type Conversation = Schemas['ConversationSummary']
+export type ConversationTree = Omit<Schemas['ConversationView'], 'messages'> & { messages: Message[] }
 export type FileView = Schemas['FileView']
 export type Turn = Schemas['TurnView']
 export type Timings = Schemas['Timings']
@@ -33,7 +30,7 @@ export interface Part {
   [member: string]: unknown
 }
 
-export type Message = Omit<Schemas['MessageView'], 'parts' | 'usage'> & {
+export type Message = Omit<Schemas['MessageView'], 'parts' | 'usage' | 'grounding'> & {
   parts: Part[]
   usage?: { prompt_tokens?: number; completion_tokens?: number } | null
   grounding?: Grounding | null

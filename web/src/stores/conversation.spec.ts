@@ -40,6 +40,7 @@ function store(messages: Message[], leaf: string | null, known: Partial<Conversa
     model: null,
     params: {},
     running: [],
+    search: null,
     ...known,
     messages,
   }

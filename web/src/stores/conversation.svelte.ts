@@ -139,7 +139,7 @@ export class OpenConversation implements Chat {
   #create = $state.raw<Partial<Conversation> | null>(null)
 
   /** Where its answers are looked for. */
-  readonly search = $derived.by(() => this.summary?.search ?? this.#create?.search ?? NOWHERE)
+  readonly search = $derived.by(() => (this.summary ? this.summary.search : this.#create?.search) ?? NOWHERE)
 
   /** Say where they are looked for from the next question on. */
   async lookIn(search: SearchWishes): Promise<void> {

@@ -23,6 +23,7 @@ const conversation = (id: string, known: Partial<Conversation> = {}): Conversati
   model: null,
   params: {},
   running: [],
+  search: null,
   ...known,
 })
 

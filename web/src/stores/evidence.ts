@@ -5,6 +5,25 @@ import type { Evidence } from '../markdown/index.ts'
 
 export type Sources = ReadonlyMap<number, NumberedSource>
 
+/**
+ * The sources that an answer can name, by their numbers: its own, and those of the answers before it, which keep their
+ * numbers; with all passages of each that were shown.
+ * @param messages the answer, and what stands before it on its branch, the latest first
+ */
+export function collectSources(messages: Iterable<{ grounding: Grounding | null }>): Sources {
+  const found = new Map<number, NumberedSource>()
+  for (const { grounding } of messages) {
+    for (const source of grounding?.sources ?? []) {
+      const known = found.get(source.number)
+      const passages = [...(known?.passages ?? [])]
+      for (const one of source.passages ?? [])
+        if (!passages.some(({ start, end }) => start === one.start && end === one.end)) passages.push(one)
+      found.set(source.number, { ...(known ?? source), passages })
+    }
+  }
+  return found
+}
+
 /** Marks and sentences of `text`; undefined of an answer that rests on nothing. */
 export function makeEvidence(
   text: string,

@@ -77,7 +77,7 @@ export class OpenLibrary {
   }
 
   async look(target?: Target): Promise<void> {
-    await attempt(async () => this.#take(await api.refreshLibrary(this.id, target ? [target.id] : [])))
+    await attempt(async () => this.#take(await api.refreshLibrary(this.id, target && [target.id])))
   }
 
   async removeTarget(target: Target): Promise<void> {

@@ -5,7 +5,7 @@
  * refresh, so that what is on the screen stays where it is.
  */
 
-import type { Grounding, NumberedSource } from '../services/sources.ts'
+import type { Grounding } from '../services/sources.ts'
 import type { Feedback, Message, MessageState, Part, Timings, TurnError } from '../services/types.ts'
 
 export class MessageNode {
@@ -121,24 +121,13 @@ export class MessageTree {
     return this.#nodes.values()
   }
 
-  /**
-   * The sources that an answer can name, by their numbers: its own, and those of the answers before it on its branch,
-   * which keep their numbers.
-   */
-  sourcesOf(node: MessageNode): Map<number, NumberedSource> {
-    const found = new Map<number, NumberedSource>()
+  /** A node and those before it on its branch, the latest first. */
+  *above(node: MessageNode): Generator<MessageNode> {
     const seen = new Set<MessageNode>()
     for (let at: MessageNode | undefined = node; at && !seen.has(at); at = this.get(at.parentId)) {
       seen.add(at)
-      for (const source of at.grounding?.sources ?? []) {
-        const known = found.get(source.number)
-        const passages = [...(known?.passages ?? [])]
-        for (const one of source.passages ?? [])
-          if (!passages.some(({ start, end }) => start === one.start && end === one.end)) passages.push(one)
-        found.set(source.number, { ...(known ?? source), passages })
-      }
+      yield at
     }
-    return found
   }
 
   /** A node and its siblings, oldest first. */
