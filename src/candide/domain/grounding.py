@@ -8,6 +8,7 @@ import msgspec
 
 from candide.domain.citations import Sentence
 from candide.domain.messages import Message
+from candide.domain.retrieval import Filters
 from candide.domain.sources import NumberedSource
 
 
@@ -19,6 +20,10 @@ class SearchWishes(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     web: bool = False
     off: bool = False
     """Whether the libraries stay attached and are not searched."""
+    limit: int | None = None
+    """How many passages at most, where that is fewer than are shown anyway."""
+    filters: Filters | None = None
+    """What sources must be beside that; its libraries are not looked at."""
 
     @property
     def is_on(self) -> bool:
