@@ -249,8 +249,8 @@ async def find_sources(
     """Search for a question, and give the sources their numbers: those that they have in the conversation, or new ones."""
     found = await search.retriever.search(
         question.text,
-        Filters(libraries=wishes.libraries),
-        limit=SHOWN_PASSAGES,
+        msgspec.structs.replace(wishes.filters or Filters(), libraries=wishes.libraries),
+        limit=min(SHOWN_PASSAGES, wishes.limit or SHOWN_PASSAGES),
         per_source=PASSAGES_A_SOURCE,
         web=wishes.web,
         history=history,
