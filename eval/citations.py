@@ -110,7 +110,8 @@ def read_quotesum(rng: random.Random) -> Iterator[Case]:
             plain = re.sub(r"\s+([.,])", r"\1", _SPAN.sub(lambda found: found[2].rstrip(". "), piece)).strip(
                 " ."
             )
-            if len(plain.split()) < 5 or not _is_one(plain):
+            is_joined = any(span.rstrip().endswith(".") for _, span in spans[:-1]) or "[ " in plain
+            if len(plain.split()) < 5 or is_joined or not _is_one(plain):
                 continue
             marks = "".join(f"[{n}]" for n in dict.fromkeys(n for n, _ in spans))
             yield Case("woven", f"{plain} {marks}.", sources, True, row["question"])

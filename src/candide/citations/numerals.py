@@ -132,7 +132,10 @@ def find_numerals(text: str) -> list[Numeral]:
         else:
             take({f"m{month}"}, before.start(), before.end(1))
     for match in _FIGURES.finditer(text) if has_figures else ():
-        if _is_free(match.start(), match.end(), taken):
+        is_label = (
+            text[match.start() - 1 : match.start()] == "(" and text[match.end() : match.end() + 1] == ")"
+        )
+        if _is_free(match.start(), match.end(), taken) and not (is_label and len(match[0]) == 1):
             keys, end = _read_figures(match[0], text, match.end())
             take(keys, match.start(), end)
     for match in _ROMAN.finditer(text):

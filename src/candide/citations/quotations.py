@@ -13,7 +13,7 @@ from rapidfuzz import fuzz
 
 from candide.citations.normalise import Normalised, normalise
 
-NEAR = 88.0
+NEAR = 80.0
 """How alike, of 100, a quotation and the source's words must be to be repaired from them."""
 SHORT = 3
 """Words up to which what stands in quotation marks may be a term or a title."""
@@ -132,7 +132,7 @@ def _is_cjk(sign: str) -> bool:
 
 def locate_near(part: str, passage: Normalised) -> tuple[float, Part] | None:
     """Where a passage says nearly what a part of a quotation says, and how nearly, of 100; None when nowhere."""
-    alignment = fuzz.partial_ratio_alignment(part.lower(), passage.text.lower(), score_cutoff=NEAR - 5)
+    alignment = fuzz.partial_ratio_alignment(part.lower(), passage.text.lower(), score_cutoff=NEAR - 10)
     if alignment is None or alignment.dest_end <= alignment.dest_start or len(passage.text) < len(part) // 2:
         return None
     start, end = _whole_words(passage.text, alignment.dest_start, alignment.dest_end)

@@ -33,10 +33,12 @@ from candide.domain.sources import NumberedSource, Passage
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """Vectors of texts, one each, such that those of texts of one meaning are near; their lengths do not matter."""
 
-ENOUGH = 0.6
+ENOUGH = 0.65
 """The share of a sentence's weight that passages must hold."""
 ENOUGH_ACROSS = 0.88
 """The cosine above which a sentence of another language says the same (of multilingual-e5-small)."""
+NEW = 0.5
+"""The share of what the question did not say that passages must hold; all of it where it is one or two words."""
 GAIN = 0.12
 """What a further place must add to the share, to be cited as well."""
 PLACES = 3
@@ -98,8 +100,7 @@ class Claim:
     stems: dict[str, float]
     """With what each weighs."""
     is_negative: bool
-    small: frozenset[str]
-    """All its words, and their stems."""
+    words: list[Word]
 
     @property
     def is_empty(self) -> bool:
@@ -123,23 +124,26 @@ def _read(source: NumberedSource, passage: Passage) -> Shown:
     words = find_words(passage.text)
     around = find_words(f"{source.title} {passage.headings}")
     numerals = find_numerals(passage.text)
+    title_keys = frozenset(held_keys(find_numerals(f"{source.title} {passage.headings}")))
     language = tell_language(words, passage.text) or source.language[:2]
     shown = Shown(
         number=source.number,
         passage=passage,
         language=language,
         normal=normalise(passage.text),
-        names=_names(words) | _names(around),
+        names=_names(words) | _names(around) | _spelled_out(f"{source.title} {passage.text}"),
         stems=_stems(words) | _stems(around),
-        keys=frozenset(held_keys(numerals) | held_keys(find_numerals(f"{source.title} {passage.headings}"))),
+        keys=frozenset(held_keys(numerals)) | title_keys,
     )
     spans = split_prose(passage.text)
-    singles = [_place(shown, start, end, words, numerals) for start, end in spans]
+    singles = [_place(shown, start, end, words, numerals, title_keys) for start, end in spans]
     shown.places = singles + [_join(one, other) for one, other in itertools.pairwise(singles)]
     return shown
 
 
-def _place(shown: Shown, start: int, end: int, words: list[Word], numerals: list[Numeral]) -> Place:
+def _place(
+    shown: Shown, start: int, end: int, words: list[Word], numerals: list[Numeral], title_keys: frozenset[str]
+) -> Place:
     its = [word for word in words if start <= word.start and word.end <= end]
     return Place(
         shown=shown,
@@ -148,7 +152,7 @@ def _place(shown: Shown, start: int, end: int, words: list[Word], numerals: list
         words=its,
         stems=_stems(its),
         names=_names(its),
-        keys=frozenset(held_keys([n for n in numerals if start <= n.start and n.end <= end])),
+        keys=title_keys | held_keys([n for n in numerals if start <= n.start and n.end <= end]),
         denied=_denied(its),
     )
 
@@ -168,6 +172,21 @@ def _join(one: Place, other: Place) -> Place:
 
 def _stems(words: Iterable[Word]) -> frozenset[str]:
     return frozenset([word.stem for word in words])
+
+
+_SHORT_NAMES = {
+    re.compile(r"\bU\.?S\.?A?\b"): "united states",
+    re.compile(r"\bU\.?K\b"): "united kingdom",
+    re.compile(r"\bUnited States\b|\bÉtats-Unis\b|\bEstados Unidos\b"): "us usa",
+    re.compile(r"\bUnited Kingdom\b|\bRoyaume-Uni\b|\bReino Unido\b"): "uk",
+}
+
+
+def _spelled_out(text: str) -> frozenset[str]:
+    """Names that stand in a text under their initials, and initials of names that stand there."""
+    return _names(
+        word for pattern, names in _SHORT_NAMES.items() if pattern.search(text) for word in find_words(names)
+    )
 
 
 def _names(words: Iterable[Word]) -> frozenset[str]:
@@ -207,7 +226,7 @@ def read_claim(text: str, question: str = "") -> Claim:
         names=list(names),
         stems=stems,
         is_negative=has_negation(text),
-        small=frozenset([word.folded for word in words] + [word.stem for word in words]),
+        words=words,
     )
 
 
@@ -284,7 +303,9 @@ class Judge:
 
     def _judge_words(self, claim: Claim, shown: list[Shown]) -> Verdict:
         soft = dict(claim.stems)
-        if len(soft) + len(claim.names) + len(claim.numerals) < 4:
+        own = len(claim.names) + len(claim.numerals) + sum(weight == 1.0 for weight in soft.values())
+        is_short = len(soft) + len(claim.names) + len(claim.numerals) < 4
+        if is_short:
             # A short answer leans on its question: "In 1998." is borne out where what was asked about stands.
             soft = {**self._asked, **soft}
         total = len(claim.numerals) * _NUMERAL_WEIGHT + len(claim.names) * _NAME_WEIGHT + sum(soft.values())
@@ -292,7 +313,7 @@ class Judge:
             return Verdict(False, 0.0, [])
         chosen: list[Place] = []
         best = 0.0
-        for _ in range(PLACES):
+        for _ in range(1 if is_short else PLACES):
             held = _held(chosen)
             ranked = max(
                 (
@@ -313,6 +334,7 @@ class Judge:
             bool(chosen)
             and best >= ENOUGH
             and _bears_hard(claim, [place.shown for place in chosen], chosen)
+            and _new_held(claim, chosen) >= (min(own, 2) if own <= 2 else NEW * own)
             and not _contradicts(claim, chosen[0])
         )
         return Verdict(supported, best, chosen)
@@ -364,6 +386,16 @@ def _held(places: Sequence[Place]) -> _Held:
     )
 
 
+def _new_held(claim: Claim, places: Sequence[Place]) -> int:
+    """How much of what the question did not say stands in the places, or in their passages."""
+    stems = frozenset[str]().union(*(place.shown.stems for place in places))
+    return (
+        len(claim.names)
+        + len(claim.numerals)
+        + sum(weight == 1.0 and key in stems for key, weight in claim.stems.items())
+    )
+
+
 def _weigh(claim: Claim, soft: dict[str, float], held: _Held, place: Place) -> float:
     weight = 0.0
     for keys in claim.numerals:
@@ -394,6 +426,10 @@ def _bears_hard(claim: Claim, shown: Sequence[Shown], places: Sequence[Place] = 
     )
 
 
+_PEOPLE = re.compile("(?:i?ans?|ish|ese|ienn?e?|aise?|oise?|aine?|er|isch|ische[rn]?|ano|ana|eno|ense)$")
+_LANDS = ("", "a", "e", "y", "o", "ia", "ie", "ien", "en", "an")
+
+
 def has_name(name: str, names: frozenset[str], *, across: bool = False) -> bool:
     """Whether a name is among those; across languages one that is written nearly the same will do."""
     if name in names:
@@ -413,10 +449,21 @@ def _contradicts(claim: Claim, place: Place) -> bool:
             return True
     elif len(spoken & place.denied) >= 2 or (spoken and spoken <= place.denied):
         return True
-    there = {word.folded for word in place.words} | place.stems
-    return any(
-        not OPPOSITE[word].isdisjoint(there) and word not in there for word in claim.small if word in OPPOSITE
-    )
+    there = {form for word in place.words for form in (word.folded, word.stem)}
+    for at, word in enumerate(claim.words):
+        opposites = OPPOSITE.get(word.folded) or OPPOSITE.get(word.stem)
+        if not opposites or opposites.isdisjoint(there) or word.folded in there or word.stem in there:
+            continue
+        beside = _beside(claim.words, at)
+        for other, said in enumerate(place.words):
+            if (said.folded in opposites or said.stem in opposites) and beside & _beside(place.words, other):
+                return True
+    return False
+
+
+def _beside(words: list[Word], at: int) -> set[str]:
+    """The content around a word: what it is said of."""
+    return {word.stem for word in (*words[max(0, at - 4) : at], *words[at + 1 : at + 5]) if not word.is_stop}
 
 
 def _denies_across(claim: Claim, place: Place) -> bool:
