@@ -1,7 +1,8 @@
 """Feeds: RSS, Atom and JSON Feed to entries, and which feeds a page names.
 
-Nothing is fetched here. What is parsed is what a server sent, so scripts are taken out of an entry's HTML, addresses
-are completed and normalised, and entries have a limit. A feed that is damaged gives what can be read of it.
+Nothing is fetched here, and nothing expanded; a feed has a limit of bytes and of entries. Addresses are completed and
+normalised. The HTML of an entry stays as the server sent it, scripts included: it is to be extracted from, never to be
+shown. A feed that is damaged gives what can be read of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from candide.ingestion.addresses import normalize
 from candide.ingestion.crawl import parse_html
 from candide.ingestion.jsonl import read_date
 
-MAX_ENTRIES = 5_000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_ENTRIES = 3_000
+"""What comes after that is older than anyone follows a feed for."""
+
 FULL_WORDS = 200
 """As many words of an entry's own text are the article, and fewer perhaps its beginning."""
 
@@ -34,7 +38,10 @@ FEED_TYPES = (
     "application/x-rss+xml",
 )
 
-_TAG = re.compile(r"<[^>]{0,5000}>")
+_TAG = re.compile(r"<[^<>]*>")
+_OPENING = re.compile(rb"<(?:item|entry)[\s>]")
+_CLOSING = {b"rss": b"</channel></rss>", b"feed": b"</feed>", b"rdf": b"</rdf:RDF>"}
+_ENTITY = re.compile(rb"""<!ENTITY\s[^>"']*(?:"([^"]*)"|'([^']*)')[^>]*>""")
 _GOES_ON = re.compile(
     r"(?:…|\.\.\.|\[(?:…|\.\.\.|&#8230;|\+\])\]?|\b(?:read more|continue reading|read the (?:rest|full \w+)|more|"
     r"lire la suite|lire plus|en savoir plus|lire l['’]article|weiterlesen|mehr lesen|leer más|seguir leyendo|"
@@ -95,6 +102,8 @@ def parse(content: bytes, url: str, *, media_type: str = "", charset: str = "") 
 
     Raises UnreadableDocument for what is no feed.
     """
+    if len(content) > MAX_BYTES:
+        raise UnreadableDocument(f"{url} is a feed of more than {MAX_BYTES >> 20} MiB")
     if content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _parse_json(content, url)
     return _parse_xml(content, url, media_type, charset)
@@ -120,9 +129,15 @@ def _parse_xml(content: bytes, url: str, media_type: str, charset: str) -> Feed:
         "content-type": f"{kind}; charset={charset}" if charset else kind,
         "content-location": url,
     }
-    # A stream: bytes might be taken for the name of a file, or for an address to fetch.
-    parsed: Any = feedparser.parse(io.BytesIO(content), response_headers=headers)
-    if not parsed.version and not parsed.entries:
+    parsed: Any = feedparser.parse(
+        # A stream: bytes might be taken for the name of a file, or for an address to fetch.
+        io.BytesIO(_shorten(_ENTITY.sub(_keep_harmless, content))),
+        response_headers=headers,
+        # Cleaning takes quadratic time for some texts; see the module's promise.
+        sanitize_html=False,
+        resolve_relative_uris=False,
+    )
+    if not parsed.get("version") and not parsed.entries:
         raise UnreadableDocument(f"{url} is no feed", hint="add it as a page: --kind page")
     about = parsed.feed
     language = _language(about.get("language"))
@@ -130,11 +145,31 @@ def _parse_xml(content: bytes, url: str, media_type: str, charset: str) -> Feed:
     following = next((link.get("href") for link in about.get("links", ()) if link.get("rel") == "next"), None)
     return Feed(
         entries=_once(entries),
-        title=_plain(about.get("title")),
+        title=_title(about),
         url=normalize(about.get("link") or "", url) if about.get("link") else None,
         language=language,
         next_url=normalize(following, url) if following else None,
     )
+
+
+def _keep_harmless(declaration: re.Match[bytes]) -> bytes:
+    """An entity that stands for others is what bombs are made of; one that stands for a file has no value to keep."""
+    value = declaration[1] if declaration[1] is not None else declaration[2]
+    harmless = re.fullmatch(rb"[^&%<]{0,100}|&#\w{1,7};", value) and b"SYSTEM" not in declaration[0]
+    return declaration[0] if harmless else b""
+
+
+def _shorten(content: bytes) -> bytes:
+    """A feed without the entries that are too many."""
+    entries = _OPENING.finditer(content)
+    for _ in range(MAX_ENTRIES):
+        if next(entries, None) is None:
+            return content
+    following = next(entries, None)
+    root = _ROOT.search(content)
+    if following is None or root is None:
+        return content
+    return content[: following.start()] + _CLOSING[root[1].lower()]
 
 
 def _read_entry(entry: Any, base: str, language: str) -> Entry | None:
@@ -142,8 +177,12 @@ def _read_entry(entry: Any, base: str, language: str) -> Entry | None:
     content = _longest(entry.get("content", ()))
     summary = _html_of(entry.get("summary_detail")) or html.escape(entry.get("summary") or "")
     body = content if _words(content) >= _words(summary) else summary
-    title = _plain(entry.get("title"))
-    published = entry.get("published_parsed") or entry.get("updated_parsed") or entry.get("created_parsed")
+    title = _title(entry)
+    # Asked by `in` first: feedparser warns where one stands in for the other.
+    times = (
+        entry[name] for name in ("published_parsed", "updated_parsed", "created_parsed") if name in entry
+    )
+    published = next((time for time in times if time), None)
     detail: Any = entry.get("title_detail")
     own_language = _language(detail.get("language")) if detail else ""
     return _make_entry(
@@ -216,6 +255,15 @@ def _html_of(detail: Any) -> str:
         return ""
     value = str(detail.get("value") or "")
     return html.escape(value, quote=False) if detail.get("type") == "text/plain" else value
+
+
+def _title(of: Any) -> str:
+    detail: Any = of.get("title_detail")
+    value = str(of.get("title") or "")
+    if detail and detail.get("type") == "text/plain":
+        # Most feeds of text escape it once too often.
+        return " ".join(html.unescape(value).split())
+    return _plain(value)
 
 
 def _author(entry: Any) -> str:

@@ -6,6 +6,7 @@ nothing until it can: then the rules of the day before hold on, where there are 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -51,40 +52,38 @@ class Robots:
         """`agent` is the name that robots.txt is searched for, the fetcher's without its version when absent."""
         self._fetcher = fetcher
         self._agent = agent or fetcher.user_agent.partition("/")[0]
+        self._locks: dict[str, asyncio.Lock] = {}
         self._kept: OrderedDict[str, tuple[float, Rules]] = OrderedDict()
 
     async def rules_of(self, url: str) -> Rules:
         """The rules for an address; raises FetchError only where the address itself must not be fetched."""
         origin = str(self._fetcher.policy.check_url(url).origin())
-        until, rules = self._kept.get(origin, (0.0, None))
-        if rules is not None and time.monotonic() < until:
-            return rules
+        # Whoever asks while they are being fetched waits for them.
+        async with self._locks.setdefault(origin, asyncio.Lock()):
+            until, rules = self._kept.get(origin, (0.0, None))
+            if rules is None or time.monotonic() >= until:
+                rules, kept_s = await self._fetch(origin, rules)
+                self._kept[origin] = (time.monotonic() + kept_s, rules)
+                self._kept.move_to_end(origin)
+        while len(self._kept) > MAX_HOSTS:
+            forgotten, _ = self._kept.popitem(last=False)
+            self._locks.pop(forgotten, None)
+        return rules
+
+    async def _fetch(self, origin: str, before: Rules | None) -> tuple[Rules, float]:
+        """The rules as they are now, and for how many seconds they hold."""
         try:
             fetched = await self._fetcher.fetch(f"{origin}/robots.txt", max_bytes=MAX_BYTES, cut=True)
         except FetchError as error:
-            fetched = error
-        if isinstance(fetched, Fetched):
-            rules, kept_s = parse(fetched.content, self._agent), KEPT_S
-        elif isinstance(fetched, FetchError) and fetched.answered and 300 <= fetched.answered < 500:
-            # Of 4xx the RFC says so; 429 is an answer to haste and no word about robots.
-            if fetched.answered == 429 and rules is None:
-                rules, kept_s = self._closed(origin, fetched), fetched.retry_after or KEPT_AFTER_FAILURE_S
-            else:
-                rules, kept_s = rules if fetched.answered == 429 and rules else Rules(self._agent), KEPT_S
-        else:
-            reason = fetched if isinstance(fetched, FetchError) else None
-            if rules is None or rules.unreachable:
-                rules = self._closed(origin, reason)
-            kept_s = (reason.retry_after if reason else None) or KEPT_AFTER_FAILURE_S
-        self._kept[origin] = (time.monotonic() + kept_s, rules)
-        self._kept.move_to_end(origin)
-        while len(self._kept) > MAX_HOSTS:
-            self._kept.popitem(last=False)
-        return rules
-
-    def _closed(self, origin: str, error: FetchError | None) -> Rules:
-        reason = error.message if error else f"{origin}/robots.txt cannot be read"
-        return Rules(self._agent, unreachable=reason)
+            # Of 4xx and of redirects without end the RFC says so; 429 is an answer to haste and no word about robots.
+            if error.answered and 300 <= error.answered < 500 and error.answered != 429:
+                return Rules(self._agent), KEPT_S
+            known = before if before and not before.unreachable else None
+            return known or Rules(
+                self._agent, unreachable=error.message
+            ), error.retry_after or KEPT_AFTER_FAILURE_S
+        assert isinstance(fetched, Fetched)
+        return parse(fetched.content, self._agent), KEPT_S
 
 
 def parse(content: bytes, agent: str) -> Rules:

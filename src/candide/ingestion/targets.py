@@ -108,7 +108,9 @@ def _parse_path(text: str, kind: TargetKind | None) -> Target:
     if os.path.lexists(path):
         raise BadRequest(f"'{path}' is neither a file nor a folder, or a link to what is gone", param="uri")
     raise BadRequest(
-        f"there is no file or folder '{path}'", param="uri", hint=_url_hint(text) or _near_names(path)
+        f"there is no file or folder '{path}'",
+        param="uri",
+        hint=_near_name(path) or _url_hint(text) or _no_folder(path),
     )
 
 
@@ -116,13 +118,17 @@ def _url_hint(text: str) -> str | None:
     return f"did you mean https://{text}?" if _DOMAIN.fullmatch(text) else None
 
 
-def _near_names(path: Path) -> str | None:
+def _near_name(path: Path) -> str | None:
     try:
         names = os.listdir(path.parent)
     except OSError:
-        return f"there is no folder '{path.parent}' either"
-    near = difflib.get_close_matches(path.name, names[:10_000], n=1, cutoff=0.7)
+        return None
+    near = difflib.get_close_matches(path.name, names[:10_000], n=1, cutoff=0.75)
     return f"did you mean {path.parent / near[0]}?" if near else None
+
+
+def _no_folder(path: Path) -> str | None:
+    return None if path.parent.is_dir() else f"there is no folder '{path.parent}' either"
 
 
 def _path_of(uri: str) -> str:
