@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from candide.conversation.fences import close_fences, fence
 from candide.conversation.markdown import file_path, page_path, write_markdown
+from candide.domain.citations import Citation, Sentence
+from candide.domain.grounding import Grounding
 from candide.domain.messages import Conversation, File, Message
+from candide.domain.sources import NumberedSource
 
 from .trees import trees
 
@@ -74,6 +78,35 @@ def test_files_are_links_into_their_folder() -> None:
     )
     assert "![my \\[x\\] é.png](files/file_1-my_x_é.png)" in written
     assert "[../../etc/passwd](files/file_2-etc_passwd)" in written
+
+
+def test_an_answer_is_followed_by_its_sources_with_what_is_cited_of_them() -> None:
+    sources = [
+        NumberedSource(number=1, id="a", uri="https://example.org/a", title="The [keeper]", site="example.org", published=0.0),
+        NumberedSource(number=2, id="b", uri="javascript:alert(1)", title=""),
+    ]  # fmt: skip
+    cited = Citation(number=1, start=0, end=9, quote="She kept\n*it*.")
+    sentences = [
+        Sentence(text="She kept it [1].", start=0, end=16, support="supported", citations=[cited]),
+        Sentence(text="For 99 years.", start=17, end=30, support="unsupported"),
+    ]
+    grounding = Grounding(sources=sources, sentences=sentences, unread=["/b.pdf: it is locked"])
+    written = write_markdown(
+        conversation(),
+        [
+            message(
+                "She kept it [1]. For 99 years.", role="assistant", grounding=msgspec.to_builtins(grounding)
+            )
+        ],
+    )
+    assert written.endswith(
+        "She kept it [1]. For 99 years.\n\n"
+        "Could not be read:\n\n- /b.pdf: it is locked\n\n"
+        "Sources:\n\n"
+        "- [1] [The \\[keeper\\]](https://example.org/a), example.org, 1970-01-01\n  > She kept \\*it\\*.\n"
+        "- [2] javascript:alert(1)\n\n"
+        "No source bears out:\n\n- For 99 years.\n"
+    )
 
 
 @given(trees())

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from candide.conversation.document import ExportedFolder
+from candide.domain.citations import Citation, Sentence
+from candide.domain.grounding import Grounding
 from candide.domain.messages import Conversation, File, Message
+from candide.domain.sources import NumberedSource, Passage
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
 times = st.floats(0, 4e9)
@@ -27,6 +31,47 @@ files = st.integers(0, 5).map(
     lambda n: File(
         id=f"file_{n:026d}", name=f"[{n}] é.png", media_type=("image/png", "text/plain")[n % 2], size=n
     )
+)
+
+spans = st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted)
+passages = st.builds(
+    lambda span, text: Passage(id=1, source_id="source_1", start=span[0], end=span[1], text=text),
+    spans,
+    texts,
+)
+sources = st.builds(
+    NumberedSource,
+    number=st.integers(1, 9),
+    id=ids,
+    uri=texts | st.sampled_from(("https://example.org/a", "javascript:alert(1)", "/home/me/a.pdf")),
+    title=texts,
+    site=texts,
+    published=st.none() | times,
+    passages=st.lists(passages, max_size=2),
+)
+citations = st.builds(
+    lambda span, number, quote: Citation(number=number, start=span[0], end=span[1], quote=quote),
+    spans,
+    st.integers(1, 9),
+    texts,
+)
+sentences = st.builds(
+    lambda span, text, support, cited: Sentence(
+        text=text, start=span[0], end=span[1], support=support, citations=cited
+    ),
+    spans,
+    texts,
+    st.sampled_from((None, "quoted", "supported", "unsupported")),
+    st.lists(citations, max_size=2),
+)
+groundings = st.builds(
+    Grounding,
+    query=texts,
+    sources=st.lists(sources, max_size=2),
+    is_good=st.booleans(),
+    unread=st.lists(texts, max_size=2),
+    sentences=st.lists(sentences, max_size=2),
+    abstained=st.booleans(),
 )
 
 
@@ -56,6 +101,7 @@ def trees(draw: st.DrawFn) -> tuple[Conversation, list[Message]]:
                 finish_reason=draw(names),
                 error=draw(st.none() | objects),
                 feedback=draw(st.none() | objects),
+                grounding=draw(st.none() | groundings.map(msgspec.to_builtins)),
             )
         )
     conversation = Conversation(

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from candide.conversation.fences import close_fences
+from candide.domain.grounding import Grounding, read_grounding
 from candide.domain.messages import Conversation, File, Message
+from candide.domain.sources import NumberedSource
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 _IN_LINK = re.compile(r"([\[\]\\`*_<>])")
@@ -29,8 +31,46 @@ def write_markdown(conversation: Conversation, branch: Sequence[Message], *, fil
             parts.append(f"<details><summary>Reasoning</summary>\n\n{quoted}\n\n</details>")
         if message.text.strip():
             parts.append(close_fences(message.text.strip("\n")))
+        if (grounding := read_grounding(message)) is not None:
+            parts.extend(_describe_grounding(grounding))
         parts.extend(link for part in message.parts if (link := _link(part, files)))
     return "\n\n".join(parts) + "\n"
+
+
+def _describe_grounding(grounding: Grounding) -> list[str]:
+    """The sources of an answer with what is cited of them, and what none of them bears out."""
+    parts: list[str] = []
+    if grounding.unread:
+        lines = [f"- {' '.join(line.split())}" for line in grounding.unread]
+        parts.append("\n".join(["Could not be read:", "", *lines]))
+    if grounding.sources:
+        quotes: dict[int, dict[str, None]] = {}
+        for sentence in (*grounding.sentences, *grounding.extract):
+            for citation in sentence.citations:
+                quotes.setdefault(citation.number, {})[" ".join(citation.quote.split())] = None
+        lines: list[str] = []
+        for source in grounding.sources:
+            lines.append(f"- [{source.number}] {_name_source(source)}")
+            lines.extend(f"  > {_escape(quote)}" for quote in quotes.get(source.number, ()))
+        parts.append("\n".join(["Sources:" if grounding.is_good else "The nearest sources:", "", *lines]))
+    doubtful = [s for s in grounding.sentences if s.support == "unsupported"]
+    if doubtful:
+        lines = [f"- {_escape(' '.join(sentence.text.split()))}" for sentence in doubtful]
+        parts.append("\n".join(["No source bears out:", "", *lines]))
+    return parts
+
+
+def _name_source(source: NumberedSource) -> str:
+    title = _escape(" ".join((source.title or source.uri).split()))
+    # Nothing but a web address is a link: what a source calls itself is not to be believed.
+    is_link = re.fullmatch(r"https?://[^\s<>()]+", source.uri) is not None
+    date = "" if source.published is None else f", {_moment(source.published)[:10]}"
+    site = f", {_escape(source.site)}" if source.site else ""
+    return f"{f'[{title}]({source.uri})' if is_link else title}{site}{date}"
+
+
+def _escape(text: str) -> str:
+    return _IN_LINK.sub(r"\\\1", text)
 
 
 def file_path(file: File) -> str:
@@ -58,5 +98,5 @@ def _link(part: dict[str, Any], files: str) -> str:
         file = msgspec.convert(part.get("file"), File)
     except msgspec.ValidationError:
         return ""
-    name = _IN_LINK.sub(r"\\\1", " ".join(file.name.split()))
+    name = _escape(" ".join(file.name.split()))
     return f"{'!' if file.is_image else ''}[{name}]({files}{file_path(file)})"

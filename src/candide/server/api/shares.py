@@ -6,6 +6,7 @@ server: no engines, no turns, no errors, nothing that the user thinks of an answ
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from candide.conversation.tree import find_branch
 from candide.domain.messages import Message
 from candide.server.api.fields import Body, Name
 from candide.server.api.files import DOWNLOAD, send_file
+from candide.server.api.grounding import GroundingView
 from candide.server.api.messages import MessageView, show_message
 from candide.server.routers import make_router
 from candide.server.services import Services
@@ -104,8 +106,27 @@ def _show_to_all(message: Message, token: str) -> MessageView:
             "timings": None,
             "error": None,
             "feedback": None,
+            "grounding": _hide_places(shown.grounding),
         }
     )
+
+
+def _hide_places(grounding: GroundingView | None) -> GroundingView | None:
+    """What an answer rests on without what is only this machine's: folders, ids, what could not be read."""
+    if grounding is None:
+        return None
+    sources = [
+        source.model_copy(
+            update={
+                "uri": source.uri
+                if source.uri.startswith(("http://", "https://"))
+                else PurePath(source.uri).name,
+                "external_id": None,
+            }
+        )
+        for source in grounding.sources
+    ]
+    return grounding.model_copy(update={"sources": sources, "unread": [], "missing": []})
 
 
 def _move(part: dict[str, Any], token: str) -> dict[str, Any]:
