@@ -204,6 +204,20 @@ def read_paragraphs(path: Path, language: str, rng: random.Random) -> Iterator[C
             if answer and not re.search(r"[\"“”«»\[\]]", answer) and _is_one(answer):
                 answer = answer[0].upper() + answer[1:]
                 yield Case("answer", f"{answer} [1].", sources, True, str(asked["question"]), right=1)
+                others = {str(q["answers"][0]["text"]).strip(" .") for q in questions}  # type: ignore[index]
+                others = {
+                    o
+                    for o in others
+                    if o.lower() not in answer.lower() and answer.lower() not in o.lower() and _is_one(o)
+                }
+                if others and not re.search(r"[\"“”«»\[\]]", wrong := rng.choice(sorted(others))):
+                    yield Case(
+                        "same paragraph's",
+                        f"{wrong[0].upper()}{wrong[1:]} [1].",
+                        sources,
+                        False,
+                        str(asked["question"]),
+                    )
                 foreign = rng.choice(paragraphs)
                 if foreign[2] and foreign[1] != context:
                     other = str(rng.choice(foreign[2])["answers"][0]["text"]).strip(" .")  # type: ignore[index]
@@ -415,9 +429,10 @@ def main() -> None:
         from vectors import KeptEmbedder
 
         embedder = KeptEmbedder()
+        runner = asyncio.Runner()
 
         def embed_now(texts: Sequence[str]) -> Sequence[Sequence[float]]:
-            return asyncio.run(embedder.embed_passages(texts))
+            return runner.run(embedder.embed_passages(texts))
 
         embed = embed_now
     broken = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -77,12 +78,10 @@ def cut_paragraphs(text: str) -> list[Cut]:
     return cuts
 
 
-
-
-
 @pytest.fixture
-async def collection(tmp_path: Path) -> AsyncIterator[Collection]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'candide.db'}", tmp_path / "backups", 1)
+async def collection(tmp_path: Path, empty_database: Path) -> AsyncIterator[Collection]:
+    shutil.copy(empty_database, tmp_path)
+    database = await Database.open(f"sqlite:///{tmp_path / empty_database.name}", tmp_path / "backups", 1)
     embedder = E5Embedder(threads=2)
     made = Collection(database, tmp_path / "index", embedder)
     yield made

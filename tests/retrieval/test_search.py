@@ -11,7 +11,7 @@ import pytest
 
 from candide.domain.messages import Message
 from candide.domain.retrieval import Filters
-from candide.domain.sources import WEB_LIBRARY, Document, Library
+from candide.domain.sources import Document, Library
 from candide.retrieval.search import Retrieval
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ async def fill(collection: Collection, *, with_vectors: bool = False) -> Library
     return library
 
 
-async def titles(retrieval: Retrieval, query: str, filters: Filters | None = None, **more: object) -> list[str]:
+async def titles(
+    retrieval: Retrieval, query: str, filters: Filters | None = None, **more: object
+) -> list[str]:
     found = await retrieval.search(query, filters, **more)  # type: ignore[arg-type]
     return [result.source.title for result in found.results]
 
@@ -72,13 +74,17 @@ async def test_meaning_finds_what_words_do_not_and_across_languages(collection: 
     found = await retrieval.search("Quel est le plus gros animal de tous les temps ?")
     assert found.results[0].source.title == "Whales"
     assert found.is_good
-    assert await titles(collection.retrieval(), "Quel est le plus gros animal de tous les temps ?") == []
+    by_meaning = "Que mangent les baleines ?"
+    assert (await titles(retrieval, by_meaning))[0] == "Whales"
+    assert await titles(collection.retrieval(), by_meaning) == []
 
 
 async def test_operators_narrow_and_stand_before_the_filters_given(collection: Collection) -> None:
     library = await fill(collection)
     other = await collection.libraries.create("Presse")
-    await collection.add(other, [Document(title="Genève", text="Genève accueille un sommet.", site="www.lemonde.fr")])
+    await collection.add(
+        other, [Document(title="Genève", text="Genève accueille un sommet.", site="www.lemonde.fr")]
+    )
     retrieval = collection.retrieval()
     assert set(await titles(retrieval, "Genève")) == {"Voltaire", "Rousseau", "Genève"}
     assert await titles(retrieval, "Genève site:lemonde.fr") == ["Genève"]
@@ -93,7 +99,9 @@ async def test_operators_narrow_and_stand_before_the_filters_given(collection: C
     assert library.id in (await retrieval.search("Genève")).filters.libraries
 
 
-async def test_a_phrase_that_stands_nowhere_finds_nothing_unless_a_sentence_quotes_it(collection: Collection) -> None:
+async def test_a_phrase_that_stands_nowhere_finds_nothing_unless_a_sentence_quotes_it(
+    collection: Collection,
+) -> None:
     await fill(collection, with_vectors=True)
     retrieval = collection.retrieval(collection.embedder)
     assert await titles(retrieval, '"jardin cultivait"') == []
@@ -121,13 +129,6 @@ async def test_a_library_that_is_not_there_means_nothing_and_not_everything(coll
     assert await titles(collection.retrieval(), "Genève", Filters(libraries=("lib_none",))) == []
 
 
-async def test_pages_of_the_live_web_are_searched_only_where_they_are_named(collection: Collection) -> None:
-    web = await collection.libraries.create(WEB_LIBRARY)
-    await collection.add(web, [VOLTAIRE])
-    assert await titles(collection.retrieval(), "Genève") == []
-    assert await titles(collection.retrieval(), "Genève library:web") == ["Voltaire"]
-
-
 async def test_a_source_that_was_removed_is_not_found_before_the_index_knows(collection: Collection) -> None:
     await fill(collection)
     found = await collection.retrieval().search("Rousseau")
@@ -135,7 +136,9 @@ async def test_a_source_that_was_removed_is_not_found_before_the_index_knows(col
     assert "Rousseau" not in await titles(collection.retrieval(), "Rousseau")
 
 
-async def test_of_a_source_a_few_passages_and_of_near_duplicates_one_are_shown(collection: Collection) -> None:
+async def test_of_a_source_a_few_passages_and_of_near_duplicates_one_are_shown(
+    collection: Collection,
+) -> None:
     library = await collection.libraries.create("Presse")
     long = Document(title="Long", text="\n\n".join(f"Le budget de la ville, partie {n}." for n in range(8)))
     await collection.add(library, [long])
@@ -219,7 +222,7 @@ async def test_nothing_is_found_where_nothing_is_and_by_queries_without_words(co
     retrieval = collection.retrieval(collection.embedder)
     assert await titles(retrieval, "Genève") == []
     await fill(collection)
-    for query in ("", "  ", "?!", '""', "-gaz", "site:encyclopedie.fr", "\x00", "((( OR AND *"):
+    for query in ("", "  ", "?!", '""', "-gaz", "site:encyclopedie.fr", "\x00", "((( *"):
         found = await retrieval.search(query)
         assert (found.results, found.is_good) == ([], False), query
 

@@ -26,8 +26,6 @@ class Evidence(msgspec.Struct, frozen=True):
     """The largest share of the question's telling words that one of the best passages holds."""
     is_foreign: bool = False
     """Whether the nearest passage is of another language than the question."""
-    lead: float = 0.0
-    """How much nearer it is than the passages that are found anyway: its cosine less the median of all that were."""
 
 
 def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem) -> float:
@@ -41,8 +39,8 @@ def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem
     return best
 
 
-WITH_VECTORS = (-20.0, 22.0, 2.0)
-WORDS_ALONE = (-1.0, 4.0)
+WITH_VECTORS = (-65.11, 75.2, 4.37, 5.59)
+WORDS_ALONE = (-1.5, 3.5)
 THRESHOLD = 0.5
 
 
@@ -50,7 +48,13 @@ def describe(evidence: Evidence) -> list[float]:
     """The evidence as numbers that are weighed, the first of them for the bias."""
     if evidence.cosine is None:
         return [1.0, evidence.coverage]
-    return [1.0, evidence.cosine, evidence.coverage]
+    # The words of another language are not expected there, and its passages are further away.
+    return [
+        1.0,
+        evidence.cosine,
+        0.0 if evidence.is_foreign else evidence.coverage,
+        float(evidence.is_foreign),
+    ]
 
 
 def estimate(evidence: Evidence) -> float:

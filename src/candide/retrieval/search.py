@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -18,14 +17,15 @@ import msgspec
 
 from candide.domain.messages import Message
 from candide.domain.retrieval import Embedder, Filters, Found, Hit, PassageIndex, WordQuery
-from candide.domain.sources import WEB_LIBRARY, Passage, Result, Source
+from candide.domain.sources import Passage, Result, Source
+from candide.retrieval.candidates import Candidate, is_let_through
 from candide.retrieval.followup import make_self_contained
 from candide.retrieval.fusion import fuse_hits
 from candide.retrieval.goodness import Evidence, is_good, measure_coverage
 from candide.retrieval.highlights import Stem, find_highlights, find_phrase
 from candide.retrieval.query import Query, parse_query
 from candide.retrieval.recency import value_newness, wants_news
-from candide.retrieval.words import find_words, fold, tell_language
+from candide.retrieval.words import find_words, tell_language
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +50,9 @@ class Libraries(Protocol):
 
 
 class Web(Protocol):
-    """Searches the live web; what it finds has become sources by the time it is returned."""
-
-    async def search(self, query: Query, limit: int) -> list[Candidate]: ...
-
-
-class Candidate(msgspec.Struct, kw_only=True, frozen=True):
-    """A passage that one of the parts found, with its fused score."""
-
-    source: Source
-    passage: Passage
-    score: float
-    cosine: float | None = None
-    lead: float = 0.0
+    async def search(self, query: Query, filters: Filters) -> list[Candidate]:
+        """Passages of the live web, best first, whose sources are kept by the time they are returned."""
+        ...
 
 
 class Retrieval:
@@ -101,7 +91,7 @@ class Retrieval:
     ) -> Found:
         """Find passages; see `candide.domain.retrieval.Retriever`.
 
-        Where no library is named all are searched, but that of the live web's pages; with `web`, the web alone.
+        Where no library is named all are searched; with `web`, the web alone.
         """
         whole = make_self_contained(query, history)
         names = await self._libraries.list_names()
@@ -112,14 +102,14 @@ class Retrieval:
         missing: list[str] = []
         local, from_web = await asyncio.gather(
             _nothing() if only_web else self._find(asked, narrowed, max(DEPTH, 6 * limit), missing),
-            self._find_on_web(asked, limit, missing) if web else _nothing(),
+            self._find_on_web(asked, narrowed, missing) if web else _nothing(),
         )
         results = self._choose([*local, *from_web], asked, whole, limit, per_source)
         return Found(
             results=[self._show(candidate, asked) for candidate in results],
             query=whole,
             filters=narrowed,
-            is_good=bool(results) and self._judge(self._weigh(asked, results)),
+            is_good=any(map(self._judge, self._weigh(asked, results))),
             missing=sorted(set(missing)),
         )
 
@@ -138,21 +128,17 @@ class Retrieval:
             loose = msgspec.structs.replace(asked, phrases=())
             return await self._find(loose, filters, depth, missing)
         cosines = {hit.passage_id: hit.score for hit in by_vector}
-        median = statistics.median(cosines.values()) if cosines else 0.0
         fused = fuse_hits(by_words, by_vector)[:depth]
         kept = await self._passages.fetch_passages([hit.passage_id for hit in fused])
         return [
-            Candidate(
-                source=source,
-                passage=passage,
-                score=hit.score,
-                cosine=cosines.get(hit.passage_id),
-                lead=cosines.get(hit.passage_id, median) - median,
-            )
+            Candidate(source=source, passage=passage, score=hit.score, cosine=cosines.get(hit.passage_id))
             for hit in fused
             if (pair := kept.get(hit.passage_id)) is not None
             for source, passage in [pair]
-            if source.library_id in filters.libraries and holds_what_is_demanded(asked, source, passage)
+            # What an index says of a source may be older than the source.
+            if source.library_id in filters.libraries
+            and is_let_through(source, filters)
+            and holds_what_is_demanded(asked, source, passage)
         ]
 
     async def _find_vector(self, text: str, filters: Filters, depth: int) -> list[Hit]:
@@ -161,11 +147,12 @@ class Retrieval:
         vector = await self._embedder.embed_query(text)
         return await self._index.find_vector(vector, filters, depth)
 
-    async def _find_on_web(self, asked: Query, limit: int, missing: list[str]) -> list[Candidate]:
+    async def _find_on_web(self, asked: Query, filters: Filters, missing: list[str]) -> list[Candidate]:
         if self._web is None:
             missing.append("web")
             return []
-        return await self._try("web", self._web.search(asked, limit), missing)
+        found = await self._try("web", self._web.search(asked, filters), missing)
+        return [one for one in found if holds_what_is_demanded(asked, one.source, one.passage)]
 
     async def _try(self, part: str, work: Awaitable[list[T]], missing: list[str]) -> list[T]:
         """What one part of the search finds; nothing, and its name in `missing`, when it fails or takes too long."""
@@ -193,8 +180,11 @@ class Retrieval:
         shown_for: dict[str, str] = {}
         for one in ranked:
             source = one.source
-            if shown_for.setdefault(source.group_id or source.id, source.id) != source.id:
+            # One page may stand in several libraries, and on the live web too.
+            alike = (source.group_id or source.id, f"{source.uri} {source.external_id or ''}")
+            if any(shown_for.get(key, source.id) != source.id for key in alike):
                 continue
+            shown_for.update(dict.fromkeys(alike, source.id))
             of_source[source.id] = of_source.get(source.id, 0) + 1
             if of_source[source.id] <= per_source:
                 chosen.append(one)
@@ -202,19 +192,23 @@ class Retrieval:
                     break
         return chosen
 
-    def _weigh(self, asked: Query, chosen: Sequence[Candidate]) -> Evidence:
-        texts = [
-            (f"{one.source.title} {one.passage.headings} {one.passage.text}", one.source.language)
-            for one in chosen
-        ]
-        coverage = measure_coverage(asked.text, texts, self._stem)
-        near = [one for one in chosen if one.cosine is not None]
-        if not near:
-            return Evidence(None, coverage)
-        nearest = max(near, key=lambda one: one.cosine or 0.0)
+    def _weigh(self, asked: Query, chosen: Sequence[Candidate]) -> list[Evidence]:
+        """The evidence of what the index found, and of what the live web did, which has no vectors."""
         language = tell_language(asked.text)
-        is_foreign = bool(language and nearest.source.language) and language != nearest.source.language
-        return Evidence(nearest.cosine, coverage, is_foreign, nearest.lead)
+        every: list[Evidence] = []
+        for is_live in (False, True):
+            some = [one for one in chosen if one.is_live == is_live]
+            if not some:
+                continue
+            texts = [
+                (f"{one.source.title} {one.passage.headings} {one.passage.text}", one.source.language)
+                for one in some
+            ]
+            nearest = max(some, key=lambda one: -1.0 if one.cosine is None else one.cosine)
+            is_foreign = bool(language and nearest.source.language) and language != nearest.source.language
+            coverage = measure_coverage(asked.text, texts, self._stem)
+            every.append(Evidence(nearest.cosine, coverage, is_foreign))
+        return every
 
     def _show(self, candidate: Candidate, asked: Query) -> Result:
         source, passage = candidate.source, candidate.passage
@@ -244,10 +238,10 @@ def _find_library(names: Mapping[str, str], wanted: str) -> str | None:
 def _narrow(given: Filters, typed: Filters, names: Mapping[str, str]) -> Filters:
     """The filters of both: what was typed stands before what was given, and of two dates the narrower holds.
 
-    The libraries are those of them that are there; where none is named, all but that of pages from the live web.
+    The libraries are those of them that are there, or all where none is named.
     """
     named = typed.libraries or given.libraries
-    libraries = named or tuple(key for key, name in names.items() if fold(name) != WEB_LIBRARY)
+    libraries = named or tuple(names)
     after = [moment for moment in (given.after, typed.after) if moment is not None]
     before = [moment for moment in (given.before, typed.before) if moment is not None]
     return Filters(
