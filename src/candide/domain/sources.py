@@ -19,7 +19,7 @@ Outcome = Literal["added", "updated", "unchanged"]
 TargetKind = Literal["file", "folder", "page", "site", "feed", "jsonl"]
 
 WEB_LIBRARY = "web"
-"""The name of the library that keeps the pages which searches of the live web read. It is searched where it is named."""
+"""The name of the library that keeps the pages which searches of the live web read; they are not indexed."""
 
 
 class Library(msgspec.Struct, kw_only=True):

@@ -240,18 +240,6 @@ class SourceStore:
             if passage.source_id in origins
         }
 
-    async def list_passages(self, source_ids: Sequence[str]) -> list[tuple[Source, Passage]]:
-        """The passages of these sources, those that are current, in the order of their texts."""
-        query = (
-            sa.select(passages.c.id)
-            .where(passages.c.source_id.in_(source_ids))
-            .order_by(passages.c.source_id, passages.c.start)
-        )
-        async with self._database.read() as connection:
-            ids = [row.id for row in await connection.execute(query)]
-        found = await self.fetch_passages(ids)
-        return [found[passage_id] for passage_id in ids if passage_id in found]
-
     async def changes_after(self, seq: int, limit: int) -> list[IndexChange]:
         """What the indexes have to take in after `seq`, in order; of a source that is gone by now, that it is gone."""
         query = sa.select(index_changes.c.seq, index_changes.c.source_id).where(index_changes.c.seq > seq)
