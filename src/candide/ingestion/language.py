@@ -8,10 +8,11 @@ from typing import Any
 SAMPLE_CHARACTERS = 3000
 MIN_LETTERS = 12
 """Below this many letters a text is in whatever language one thought it in."""
-TRUSTED_HINT_LETTERS = 60
-"""A text with fewer letters is in the language that is said of it, if it can be."""
-NEAR = 0.25
-"""Nats a letter by which the language that is said may be less likely than the best, and still stand."""
+DOUBT = 20.0
+"""Nats by which the language that is said of a text may be less likely than the likeliest, and still stand: as much as a
+name in another language makes out in a short text."""
+DOUBT_A_LETTER = 0.25
+"""The same for long texts."""
 
 
 def detect(text: str, hint: str = "") -> str:
@@ -28,16 +29,12 @@ def detect(text: str, hint: str = "") -> str:
     if weight < MIN_LETTERS:
         return hint
     ranking = _rank(sample)
-    best, best_score = ranking[0]
-    if len(best) != 2:
-        best = ""
-    if hint and hint != best:
-        said = next((float(score) for name, score in ranking if name == hint), None)
-        if said is None:
-            return best or hint
-        if letters < TRUSTED_HINT_LETTERS or (float(best_score) - said) / letters < NEAR:
-            return hint
-    return best
+    likeliest = ranking[0][1]
+    doubt = max(DOUBT, DOUBT_A_LETTER * letters)
+    near = [name for name, score in ranking if likeliest - score <= doubt and len(name) == 2]
+    if hint in near:
+        return hint
+    return near[0] if near else ""
 
 
 def load() -> None:
@@ -50,7 +47,7 @@ def _rank(text: str) -> list[tuple[str, float]]:
     import py3langid.langid as model  # pyright: ignore
 
     rank: Any = model.rank  # pyright: ignore
-    return rank(text)
+    return [(name, float(score)) for name, score in rank(text)]
 
 
 def _take_sample(text: str) -> str:

@@ -7,6 +7,7 @@ heading is never the end of one. The time is linear in the text's length, whatev
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from bisect import bisect_right
@@ -155,6 +156,21 @@ def _find_sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]
 
 def _find_pieces(text: str, start: int, end: int, words: int) -> Iterator[tuple[int, int, float]]:
     """Runs of words of a sentence that is too long; a word that is too long itself is cut between characters."""
+    for run in _find_run(words).finditer(text, start, end):
+        cost = _count(run.group())
+        if cost <= words:
+            yield run.start(), run.end(), cost
+        else:
+            yield from _cut_run(text, run.start(), run.end(), words)
+
+
+@functools.cache
+def _find_run(words: int) -> re.Pattern[str]:
+    return re.compile(rf"\S+(?:\s+\S+){{0,{max(words - 1, 0)}}}")
+
+
+def _cut_run(text: str, start: int, end: int, words: int) -> Iterator[tuple[int, int, float]]:
+    """The same of a run in which words are worth several."""
     first, last, cost = start, start, 0.0
     for word in _WORD.finditer(text, start, end):
         weight = _count(word.group())
@@ -167,19 +183,23 @@ def _find_pieces(text: str, start: int, end: int, words: int) -> Iterator[tuple[
             cost += weight
             last = word.end()
             continue
-        size = max(1, int(len(word.group()) * words / weight))
-        position = word.start()
-        while position < word.end():
-            stop = min(position + size, word.end())
-            limit = stop + 16
-            # A mark belongs to the letter before it.
-            while stop < word.end() and stop < limit and unicodedata.combining(text[stop]):
-                stop += 1
-            yield position, stop, _count(text[position:stop])
-            position = stop
+        yield from _cut_word(
+            text, word.start(), word.end(), max(1, int((word.end() - word.start()) * words / weight))
+        )
         cost = 0.0
     if cost:
         yield first, last, cost
+
+
+def _cut_word(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int, float]]:
+    while start < end:
+        stop = min(start + size, end)
+        limit = min(stop + 16, end)
+        # A mark belongs to the letter before it.
+        while stop < limit and unicodedata.combining(text[stop]):
+            stop += 1
+        yield start, stop, _count(text[start:stop])
+        start = stop
 
 
 def _count(text: str) -> float:
