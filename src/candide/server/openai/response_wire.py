@@ -1,6 +1,6 @@
 """The requests of `/v1/responses`, and what they mean as a chat.
 
-Tools that OpenAI hosts (web search, code interpreter, ...) are refused by name: they do not exist here.
+Of the tools that OpenAI hosts, those that search are here; the others (code interpreter, ...) are refused by name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
+from candide.server.openai.search_tools import (
+    FILE_SEARCH,
+    WEB_SEARCH,
+    ChosenSearch,
+    FileSearchTool,
+    WebSearchTool,
+)
 from candide.server.openai.wire import (
     Count,
     Fraction,
@@ -63,6 +70,12 @@ class ReasoningItem(Wire):
     type: Literal["reasoning"]
 
 
+class SearchItem(Wire):
+    """A search of an earlier answer, as it comes back in the next request; the answer itself says what was found."""
+
+    type: Literal["file_search_call", "web_search_call"]
+
+
 def _kind_of(item: Any) -> str:
     if isinstance(item, dict):
         return str(cast("dict[str, Any]", item).get("type", "message"))
@@ -73,11 +86,14 @@ InputItem = Annotated[
     Annotated[MessageItem, Tag("message")]
     | Annotated[FunctionCallItem, Tag("function_call")]
     | Annotated[FunctionOutputItem, Tag("function_call_output")]
-    | Annotated[ReasoningItem, Tag("reasoning")],
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[SearchItem, Tag("file_search_call")]
+    | Annotated[SearchItem, Tag("web_search_call")],
     Discriminator(
         _kind_of,
         custom_error_type="union_tag_of_item",
-        custom_error_message="only items of type message, function_call, function_call_output and reasoning are known",
+        custom_error_message="only items of type message, function_call, function_call_output, reasoning, "
+        "file_search_call and web_search_call are known",
     ),
 ]
 
@@ -89,6 +105,25 @@ class FunctionTool(Wire):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+def _kind_of_tool(tool: Any) -> str:
+    kind = str(
+        cast("dict[str, Any]", tool).get("type") if isinstance(tool, dict) else getattr(tool, "type", "")
+    )
+    return "web_search" if kind in WEB_SEARCH else kind
+
+
+Tool = Annotated[
+    Annotated[FunctionTool, Tag("function")]
+    | Annotated[FileSearchTool, Tag(FILE_SEARCH)]
+    | Annotated[WebSearchTool, Tag("web_search")],
+    Discriminator(
+        _kind_of_tool,
+        custom_error_type="union_tag_of_tool",
+        custom_error_message="only tools of type function, file_search and web_search are here",
+    ),
+]
 
 
 class NamedFunctionChoice(NamedFunction):
@@ -117,8 +152,8 @@ class ResponseRequest(Wire):
     store: bool | None = None
     stream: bool | None = None
     background: bool | None = None
-    tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedFunctionChoice | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedFunctionChoice | ChosenSearch | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
@@ -135,12 +170,21 @@ class ResponseRequest(Wire):
     @field_validator("tool_choice")
     @classmethod
     def _chooses_an_offered_tool(cls, value: Any, info: Any) -> Any:
-        tools: list[FunctionTool] = info.data.get("tools") or []
-        if isinstance(value, NamedFunctionChoice) and value.name not in [tool.name for tool in tools]:
+        tools: list[Any] = info.data.get("tools") or []
+        named = [tool.name for tool in tools if isinstance(tool, FunctionTool)]
+        if isinstance(value, NamedFunctionChoice) and value.name not in named:
             raise ValueError(f"the tool '{value.name}' is not among 'tools'")
+        if isinstance(value, ChosenSearch) and value.type not in [tool.type for tool in tools]:
+            raise ValueError(f"the tool '{value.type}' is not among 'tools'")
         if value == "required" and not tools:
             raise ValueError("only allowed when 'tools' are given")
         return value
+
+    @property
+    def searches(self) -> bool:
+        """Whether a tool that searches is to be used."""
+        searching = [tool for tool in self.tools or () if not isinstance(tool, FunctionTool)]
+        return bool(searching) and self.tool_choice != "none"
 
     def input_items(self) -> list[dict[str, Any]]:
         """The input as items, a plain text as one message."""
@@ -160,16 +204,17 @@ class ResponseRequest(Wire):
             "reasoning_effort": self.reasoning.effort if self.reasoning else None,
             "response_format": self._response_format(),
         }
-        if self.tools:
+        functions = [tool for tool in self.tools or () if isinstance(tool, FunctionTool)]
+        if functions:
             params["tools"] = [
                 {"type": "function", "function": tool.model_dump(exclude={"type"}, exclude_none=True)}
-                for tool in self.tools
+                for tool in functions
             ]
             params["parallel_tool_calls"] = self.parallel_tool_calls
             choice = self.tool_choice
             if isinstance(choice, NamedFunctionChoice):
                 params["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-            else:
+            elif not isinstance(choice, ChosenSearch):
                 params["tool_choice"] = choice
         extra = self.model_extra or {}
         params |= {name: extra[name] for name in ENGINE_EXTRAS if name in extra}

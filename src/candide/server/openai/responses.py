@@ -1,14 +1,14 @@
 """`/v1/responses`: answers that can be kept, read again and continued; in the background, durable turns.
 
-A response in the background is a turn of a conversation of its own: it goes on when the client has
-gone and when the server was killed, and its events can be read again from any number.
+A response in the background, or one that is searched for, is a turn of a conversation of its own: in the background
+it goes on when the client has gone and when the server was killed, and its events can be read again from any number.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
@@ -16,24 +16,37 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from candide.domain.grounding import Grounding
 from candide.domain.ids import new_id
-from candide.domain.messages import Conversation, Message
-from candide.domain.turns import ReasoningDelta, TextDelta, TurnFailed, TurnFinished, decode_event
-from candide.engine.routes import Routes
-from candide.errors import BadRequest, CandideError, EngineBroke
-from candide.scheduler import TurnScheduler
+from candide.domain.sources import NumberedSource
+from candide.domain.turns import (
+    CitationsChecked,
+    ReasoningDelta,
+    SearchStarted,
+    SourcesFound,
+    TextDelta,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+)
+from candide.errors import BadRequest, CandideError, EngineBroke, EngineError
 from candide.server.disconnect import UntilGone
 from candide.server.failures import ERROR_REPLIES, internal_error
+from candide.server.openai.hidden_turns import (
+    TurnServices,
+    accept_turn,
+    find_known_sources,
+    follow_events,
+    stopped_if_left,
+)
 from candide.server.openai.response_events import Event, ResponseWriter, encode_event
 from candide.server.openai.response_wire import ResponseRequest, to_chat_messages
+from candide.server.openai.search_tools import Libraries, read_wishes
 from candide.server.openai.streams import OpenStream, open_stream
 from candide.server.requests import StrictRoute
 from candide.server.routers import make_router
 from candide.server.sse import EventStream
-from candide.store.conversations import ConversationStore
 from candide.store.responses import ResponseStore, StoredResponse
-from candide.store.turn_log import TurnLog
-from candide.store.turns import TurnStore
 
 CHAT_PATH = "/chat/completions"
 PARAMS = {
@@ -43,18 +56,17 @@ PARAMS = {
     "max_completion_tokens": "max_output_tokens",
 }
 """Parameters of a chat request, and what they are called here."""
-TITLE_CHARS = 60
+CALLER_CODES = frozenset({"invalid_request", "not_found", "context_length_exceeded", "unsupported_content"})
+"""Ends of a turn that asking otherwise would mend."""
 
 
-class ResponseServices(Protocol):
+class ResponseServices(TurnServices, Protocol):
     """What this API needs of the server's services."""
 
-    routes: Routes
     responses: ResponseStore
-    conversations: ConversationStore
-    turns: TurnStore
-    turn_log: TurnLog
-    scheduler: TurnScheduler
+
+    @property
+    def libraries(self) -> Libraries: ...
 
 
 class DeletedResponse(BaseModel):
@@ -69,11 +81,8 @@ def build_responses_router(services: ResponseServices) -> APIRouter:
     @router.post("/responses", summary="Create a response", responses=ERROR_REPLIES)
     async def create_response(body: ResponseRequest, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         writing = await begin_writing(services, body)
-        if body.background:
-            await submit_turn(services, writing, body)
-            if body.stream:
-                return EventStream(follow_turn(services, writing.stored, -1))
-            return _json(writing.body)
+        if body.background or body.searches:
+            return await answer_by_turn(services, writing, body, request)
         with _params_of_responses():
             async with UntilGone(request.receive):
                 if body.stream:
@@ -97,15 +106,17 @@ def build_responses_router(services: ResponseServices) -> APIRouter:
         response_id: str,
         stream: bool = False,
         starting_after: Annotated[int, Query(ge=0)] | None = None,
+        include: Annotated[list[str], Query()] = [],  # noqa: B006
+        include_: Annotated[list[str], Query(alias="include[]", include_in_schema=False)] = [],  # noqa: B006
     ) -> Response:
         stored = await services.responses.get(response_id)
+        wanted = [*include, *include_]
         if stream:
             if stored.turn_id is None:
                 raise BadRequest("only a response in the background can be streamed again", param="stream")
-            return EventStream(
-                follow_turn(services, stored, -1 if starting_after is None else starting_after)
-            )
-        return _json(await describe(services, stored))
+            after = -1 if starting_after is None else starting_after
+            return EventStream(follow_turn(services, stored, after, include=wanted))
+        return _json((await read_turn(services, stored, include=wanted)).body)
 
     @router.delete("/responses/{response_id}", summary="Delete a response", responses=ERROR_REPLIES)
     async def delete_response(response_id: str) -> DeletedResponse:  # pyright: ignore[reportUnusedFunction]
@@ -118,13 +129,13 @@ def build_responses_router(services: ResponseServices) -> APIRouter:
     @router.post("/responses/{response_id}/cancel", summary="Cancel a response", responses=ERROR_REPLIES)
     async def cancel_response(response_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         stored = await services.responses.get(response_id)
-        if stored.turn_id is None:
+        if stored.turn_id is None or not stored.body["background"]:
             raise BadRequest("only a response in the background can be cancelled", param="response_id")
         await services.scheduler.stop(stored.turn_id)
         # Its end is an event like any other: when it is there, so is everything that was written.
         async for _ in services.turn_log.follow(stored.turn_id, 0):
             pass
-        return _json(await describe(services, stored))
+        return _json((await read_turn(services, stored)).body)
 
     @router.get("/responses/{response_id}/input_items", summary="List the input of a response", responses=ERROR_REPLIES)  # fmt: skip
     async def list_input_items(  # pyright: ignore[reportUnusedFunction]
@@ -159,6 +170,8 @@ class Writing(msgspec.Struct, kw_only=True):
     stored: StoredResponse
     asked: dict[str, Any]
     keeps: bool
+    groundings: dict[int, Grounding] = {}
+    """What earlier answers rest on, by their place among the messages."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -171,15 +184,19 @@ async def begin_writing(services: ResponseServices, body: ResponseRequest) -> Wr
     items = body.input_items()
     own = to_chat_messages(items)
     messages: list[dict[str, Any]] = []
+    groundings: dict[int, Grounding] = {}
+    if body.instructions:
+        messages.append({"role": "system", "content": body.instructions})
     if body.previous_response_id is not None:
         param = "previous_response_id"
         for earlier in await services.responses.chain(body.previous_response_id, param=param):
             messages += earlier.messages
             if earlier.turn_id is not None:
-                messages += to_chat_messages((await describe(services, earlier))["output"])
+                written = await read_turn(services, earlier)
+                messages += to_chat_messages(written.body["output"])
+                if written.grounding is not None:
+                    groundings[len(messages) - 1] = written.grounding
     messages += own
-    if body.instructions:
-        messages.insert(0, {"role": "system", "content": body.instructions})
     now = time.time()
     keeps = body.store is not False or bool(body.background)
     stored = StoredResponse(
@@ -190,7 +207,8 @@ async def begin_writing(services: ResponseServices, body: ResponseRequest) -> Wr
         messages=own,
         created_at=now,
     )
-    return Writing(stored=stored, asked={**body.chat_params(), "messages": messages}, keeps=keeps)
+    asked = {**body.chat_params(), "messages": messages}
+    return Writing(stored=stored, asked=asked, keeps=keeps, groundings=groundings)
 
 
 def make_body(body: ResponseRequest, response_id: str, created_at: int, *, store: bool) -> dict[str, Any]:
@@ -220,7 +238,10 @@ def make_body(body: ResponseRequest, response_id: str, created_at: int, *, store
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "text": {"format": {"type": "text"}, **wanted},
         "tool_choice": sent.get("tool_choice", "auto"),
-        "tools": [{"strict": None, "parameters": None, **tool} for tool in sent.get("tools", ())],
+        "tools": [
+            {"strict": None, "parameters": None, **tool} if tool["type"] == "function" else tool
+            for tool in sent.get("tools", ())
+        ],
         "top_logprobs": 0,
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "truncation": body.truncation or "disabled",
@@ -232,7 +253,8 @@ def make_body(body: ResponseRequest, response_id: str, created_at: int, *, store
 
 def _shown_item(item: dict[str, Any], response_id: str, number: int) -> dict[str, Any]:
     suffix = f"{response_id.partition('_')[2]}{number:02d}"
-    prefixes = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+    prefixes = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs",
+                "file_search_call": "fs", "web_search_call": "ws"}  # fmt: skip
     shown = {"id": f"{prefixes[item['type']]}_in{suffix}", "status": "completed", **item}
     if isinstance(item.get("content"), str):
         kind = "output_text" if item["role"] == "assistant" else "input_text"
@@ -294,106 +316,140 @@ async def keep(services: ResponseServices, writing: Writing) -> None:
         await services.responses.save(stored)
 
 
-# In the background: a turn writes the response, and its events are the response's.
+# By a turn: its events are the response's.
 
 
-async def submit_turn(services: ResponseServices, writing: Writing, body: ResponseRequest) -> None:
-    """Make a conversation of the messages so far and a turn for the last one; both are on disk then."""
-    if body.tools:
-        raise BadRequest("tools cannot be called in the background", param="tools")
-    await services.routes.resolve(body.model)
-    *earlier, question = writing.asked["messages"]
-    if question["role"] != "user":
-        raise BadRequest("the last item of a response in the background must be the user's", param="input")
-    system = "\n\n".join(_text(m) for m in earlier if m["role"] in ("system", "developer"))
-    now = time.time()
-    conversation = Conversation(
-        id=new_id("conv"),
-        title=_text(question)[:TITLE_CHARS] or "Response",
-        current_leaf_id=None,
-        model=body.model,
-        system_prompt=system,
-        created_at=now,
-        updated_at=now,
-    )
-    tree: list[Message] = []
-    for message in earlier:
-        if message["role"] in ("user", "assistant"):
-            parent = tree[-1].id if tree else None
-            tree.append(
-                Message(id=new_id("msg"), conversation_id=conversation.id, parent_id=parent,
-                        role=message["role"], text=_text(message), created_at=now)
-            )  # fmt: skip
-    conversation.current_leaf_id = tree[-1].id if tree else None
-    await services.conversations.add_all(conversation, tree, hidden=True)
+async def answer_by_turn(
+    services: ResponseServices, writing: Writing, body: ResponseRequest, request: Request
+) -> Response:
+    """Have a turn write the response. In the background it is the server's own; else it ends with its client."""
+    stored, include = writing.stored, body.include or []
+    turn_id = await submit_turn(services, writing, body)
+    if body.background:
+        return (
+            EventStream(follow_turn(services, stored, -1, include=include))
+            if body.stream
+            else _json(stored.body)
+        )
+    if body.stream:
+        return EventStream(_follow_while_wanted(services, writing, turn_id, include))
+    async with UntilGone(request.receive):
+        with stopped_if_left(services, turn_id):
+            async for _ in services.turn_log.follow(turn_id, 0):
+                pass
+    written = (await read_turn(services, stored, include=include)).body
+    await _let_go(services, writing, turn_id)
+    if written["status"] == "failed":
+        raise _failure((await services.turns.get(turn_id)).error or {})
+    return _json(written)
+
+
+async def submit_turn(services: ResponseServices, writing: Writing, body: ResponseRequest) -> str:
+    """Save the question, the turn that answers it, and the response that is to be kept; the turn's id."""
+    messages: list[dict[str, Any]] = writing.asked["messages"]
     params = {name: value for name, value in writing.asked.items() if name != "messages"}
-    parts: list[dict[str, Any]] = question["content"] if isinstance(question["content"], list) else []
-    turn = await services.turns.accept(
-        conversation.id,
-        text=_text(question),
-        parts=[part for part in parts if part["type"] != "text"],
-        model=body.model,
-        params=params,
+    search = await read_wishes(services.libraries, body.tools or ()) if body.searches else None
+    if "tools" in params:
+        what = "in the background" if body.background else "beside those that search"
+        raise BadRequest(f"functions cannot be called {what}", param="tools")
+    if search is not None and "response_format" in params:
+        raise BadRequest("an answer with citations is text", param="text.format")
+    turn = await accept_turn(
+        services, body.model, messages, params, search=search, groundings=writing.groundings
     )
     writing.stored.turn_id = turn.id
-    await services.responses.save(writing.stored)
+    if writing.keeps:
+        await services.responses.save(writing.stored)
     await services.scheduler.submit(turn)
+    return turn.id
 
 
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
-    return content if isinstance(content, str) else "\n".join(p["text"] for p in content if "text" in p)
+async def _follow_while_wanted(
+    services: ResponseServices, writing: Writing, turn_id: str, include: Sequence[str]
+) -> AsyncGenerator[bytes, None]:
+    with stopped_if_left(services, turn_id):
+        async for data in follow_turn(services, writing.stored, -1, include=include):
+            yield data
+    await _let_go(services, writing, turn_id)
 
 
-async def describe(services: ResponseServices, stored: StoredResponse) -> dict[str, Any]:
-    """The response object as it is now."""
+async def _let_go(services: ResponseServices, writing: Writing, turn_id: str) -> None:
+    """Delete the conversation of a response that its caller did not want kept."""
+    if not writing.keeps:
+        await services.conversations.delete((await services.turns.get(turn_id)).conversation_id)
+
+
+async def read_turn(
+    services: ResponseServices, stored: StoredResponse, *, include: Sequence[str] = ()
+) -> ResponseWriter:
+    """The writer of a response as it is now; its body is the response object."""
     if stored.turn_id is None:
-        return stored.body
+        return ResponseWriter(stored.body)
     turn = await services.turns.get(stored.turn_id)
-    writer = ResponseWriter({**stored.body, "output": []})
+    writer = await _make_writer(services, stored, {"output": []}, include)
     for logged in await services.turn_log.read(stored.turn_id, 0):
         _feed_turn_event(writer, logged.event)
     if writer.body["status"] == "queued" and turn.state == "running":
         writer.body["status"] = "in_progress"
-    return writer.body
+    return writer
 
 
 async def follow_turn(
-    services: ResponseServices, stored: StoredResponse, after: int
+    services: ResponseServices, stored: StoredResponse, after: int, *, include: Sequence[str] = ()
 ) -> AsyncGenerator[bytes, None]:
-    """The events of a response in the background, those numbered above `after`, to its end."""
+    """The events of a response that a turn writes, those numbered above `after`, to its end."""
     assert stored.turn_id is not None
-    writer = ResponseWriter({**stored.body, "status": "in_progress", "output": []})
+    writer = await _make_writer(services, stored, {"status": "in_progress", "output": []}, include)
     events = writer.begin()
     yield b"".join(encode_event(event) for event in events if event["sequence_number"] > after)
-    async for frames in _follow(services.turn_log, stored.turn_id):
-        events = [event for frame in frames for event in _feed_turn_event(writer, _read_frame(frame))]
+    async for happened in follow_events(services.turn_log, stored.turn_id):
+        events = [event for one in happened for event in _feed_turn_event(writer, one)]
         shown = [encode_event(event) for event in events if event["sequence_number"] > after]
         if shown:
             yield b"".join(shown)
 
 
-def _follow(turn_log: TurnLog, turn_id: str) -> AsyncIterator[list[bytes]]:
-    return turn_log.follow(turn_id, 0)
+async def _make_writer(
+    services: ResponseServices, stored: StoredResponse, now: dict[str, Any], include: Sequence[str]
+) -> ResponseWriter:
+    known: dict[int, NumberedSource] = {}
+    if stored.turn_id is not None and stored.previous_id is not None and stored.body["tools"]:
+        known = await find_known_sources(services, stored.turn_id)
+    return ResponseWriter({**stored.body, **now}, known=known, include=include)
 
 
-def _read_frame(frame: bytes) -> Any:
-    """The turn event in a frame of the log's."""
-    return decode_event(frame.partition(b"\ndata: ")[2].strip())
-
-
-def _feed_turn_event(writer: ResponseWriter, event: Any) -> list[Event]:
-    if isinstance(event, TextDelta):
-        return writer.feed({"content": event.text})
-    if isinstance(event, ReasoningDelta):
-        return writer.feed({"reasoning_content": event.text})
-    if isinstance(event, TurnFinished):
-        if event.state == "stopped":
+def _feed_turn_event(writer: ResponseWriter, event: TurnEvent) -> list[Event]:
+    match event:
+        case TextDelta():
+            return writer.feed({"content": event.text})
+        case ReasoningDelta():
+            return writer.feed({"reasoning_content": event.text})
+        case SearchStarted():
+            return writer.begin_search(event)
+        case SourcesFound():
+            return writer.end_search(event)
+        case CitationsChecked():
+            return writer.check(event)
+        case TurnFinished(state="stopped"):
             return [writer.end("cancelled")]
-        return writer.finish(event.finish_reason, event.usage)
-    if isinstance(event, TurnFailed):
-        return writer.fail(_response_error_code(event.code), event.message)
-    return []
+        case TurnFinished():
+            return writer.finish(event.finish_reason, event.usage)
+        case TurnFailed():
+            return writer.fail(_response_error_code(event.code), event.message)
+        case _:
+            return []
+
+
+def _failure(error: dict[str, Any]) -> CandideError:
+    """What ended a turn, as the failure of the request that waited for it."""
+    code, message, hint = (
+        error.get("code", "error"),
+        error.get("message", "the turn failed"),
+        error.get("hint"),
+    )
+    if code in CALLER_CODES:
+        return BadRequest(message, hint=hint, code=code)
+    return EngineError(message, hint=hint, code=code)
 
 
 def _response_error_code(code: str) -> str:
