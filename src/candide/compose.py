@@ -13,6 +13,7 @@ from pathlib import Path
 from candide.citations.checker import Checker
 from candide.domain.addresses import complete_base_url, is_loopback
 from candide.domain.engines import Engine
+from candide.domain.sources import Document
 from candide.domain.turns import Turn, TurnEvent
 from candide.engine.attached import AttachedEngine
 from candide.engine.embedded import EmbeddedEngines, EmbeddedOptions
@@ -31,6 +32,8 @@ from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
 from candide.models.weights import WeightsFolder
 from candide.retrieval.search import Retrieval
+from candide.retrieval.web import Brave, SearXNG, Tavily
+from candide.retrieval.web_pages import WebPages
 from candide.scheduler import TurnScheduler
 from candide.server.services import Access, Services
 from candide.settings import Settings
@@ -81,7 +84,14 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         stack.push_async_callback(index.close)
         embedder = E5Embedder()
         stack.push_async_callback(embedder.close)
-        retriever = Retrieval(index, embedder, sources, libraries, stem=_stem)
+        retriever = Retrieval(
+            index,
+            embedder if settings.embeddings else None,
+            sources,
+            libraries,
+            stem=_stem,
+            web=_compose_web(settings, sources, libraries, stack),
+        )
         turns = TurnStore(database, changes)
         turn_log = TurnLog(database, changes)
         turn_log.start()
@@ -219,6 +229,15 @@ def check_settings(settings: Settings) -> None:
             )
     if uses_embedded(settings) and settings.llama_server:
         find_program(settings.llama_server)
+    if settings.web_search == "searxng" and not settings.web_search_url.startswith(("http://", "https://")):
+        raise SettingsError(
+            "web_search is searxng, and web_search_url is not its address",
+            hint="set web_search_url to an instance, like http://127.0.0.1:8888",
+        )
+    if settings.web_search in ("brave", "tavily") and not settings.web_search_key:
+        raise SettingsError(
+            f"web_search is {settings.web_search}, and there is no key", hint="set web_search_key"
+        )
 
 
 def check_model(settings: Settings) -> None:
@@ -261,6 +280,40 @@ def _find_models(settings: Settings, fetches: bool) -> tuple[Mapping[str, Path],
     if chosen is None:
         return InstalledPaths(folder), ""
     return InstalledPaths(folder, {chosen.name: chosen.path}), chosen.name
+
+
+def _compose_web(
+    settings: Settings, sources: SourceStore, libraries: LibraryStore, stack: contextlib.AsyncExitStack
+) -> WebPages | None:
+    """What searches the live web and reads its pages; None when no engine is set."""
+    if settings.web_search == "off":
+        return None
+    # Only here: most servers read no page themselves.
+    from candide.ingestion.extraction import Extractor
+    from candide.ingestion.fetching import Fetched
+    from candide.ingestion.fetching import Fetcher as PageFetcher
+    from candide.ingestion.passages import split
+
+    key, url = settings.web_search_key, settings.web_search_url
+    search = {
+        "searxng": lambda: SearXNG(url),
+        "brave": lambda: Brave(key, url),
+        "tavily": lambda: Tavily(key, url),
+    }
+    engine = search[settings.web_search]()
+    fetcher = PageFetcher(allowed=settings.fetch_allowed)
+    extractor = Extractor()
+    for part in (engine, fetcher, extractor):
+        stack.push_async_callback(part.close)
+
+    async def read_page(address: str) -> Document:
+        fetched = await fetcher.fetch(address)
+        assert isinstance(fetched, Fetched), "no condition was sent along"
+        charset = f"; charset={fetched.charset}" if fetched.charset else ""
+        media_type = f"{fetched.media_type}{charset}" if fetched.media_type else ""
+        return (await extractor.extract(fetched.content, media_type=media_type, url=fetched.url))[0]
+
+    return WebPages(engine, read_page, split, sources, libraries, stem=_stem)
 
 
 @lru_cache(maxsize=1 << 16)

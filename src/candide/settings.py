@@ -131,6 +131,16 @@ class Settings:
         (), "Hosts, host:port and networks beside the public internet that sources may be fetched from."
     )
     embeddings: bool = option(True, "Find passages of sources by their meaning too, with a model for that.")
+    web_search: str = option(
+        "off",
+        "Search engine that answers may use for the live web: off, searxng, brave or tavily.",
+        choices=("off", "searxng", "brave", "tavily"),
+    )
+    web_search_url: str = option(
+        "",
+        "Address of the SearXNG instance, which must allow JSON; for the others, where they are not their own.",
+    )
+    web_search_key: str = option("", "Key for brave or tavily.")
 
     origins: Mapping[str, str] = field(
         default_factory=dict[str, str], compare=False, metadata={"internal": True}
@@ -157,11 +167,6 @@ class Settings:
     def imports_dir(self) -> Path:
         """Files that were uploaded to be imported, until they are."""
         return self.home / "imports"
-
-    @property
-    def index_dir(self) -> Path:
-        """What finds passages by words and by meaning; it can be made anew from the database."""
-        return self.home / "index"
 
     @property
     def index_dir(self) -> Path:
