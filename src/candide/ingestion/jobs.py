@@ -381,7 +381,7 @@ class Ingestion:
                 self._deaths[job_id] = 0
             self._done_at_death[job_id] = job.progress.done
             self._deaths[job_id] += 1
-            if self._deaths[job_id] > ATTEMPTS and len(running) == 1:
+            if self._deaths[job_id] >= ATTEMPTS and len(running) == 1:
                 del self._deaths[job_id]
                 at = f" at '{job.progress.current}'" if job.progress.current else ""
                 reason = error or f"the process that read it died several times{at}; the log says more"

@@ -33,6 +33,9 @@ LONG_CHARS = 50_000
 """A text of more is cut in a thread: what else goes on must not wait for it."""
 REMOVED_AT_ONCE = 200
 
+Position = tuple[str, int]
+"""A name among a job's positions, and how far that is."""
+
 
 class Keeper:
     """Takes in what one job reads; `flush` it at the end."""
@@ -64,8 +67,11 @@ class Keeper:
         if time.monotonic() - self._flushed_at > BATCH_S:
             await self.flush()
 
-    async def add(self, new: NewSource, *, item: str | None = None) -> None:
-        """Take in what was read; its passages, fingerprint and group are found here."""
+    async def add(self, new: NewSource, *, item: str | None = None, reached: Position | None = None) -> None:
+        """Take in what was read; its passages, fingerprint and group are found here.
+
+        `item` is the address of the job's frontier that is done with by that, `reached` how far the job is.
+        """
         if new.key in self._batch:
             # What is there twice is taken as it comes last, as one who reads it again would.
             await self.flush()
@@ -80,7 +86,7 @@ class Keeper:
             error = UnreadableDocument(
                 "its text could not be cut into passages", hint="logs/ingestion.log says why"
             )
-            await self.fail(new.uri, error, item=item)
+            await self.fail(new.uri, error, item=item, reached=reached)
             return
         new.id = new_id("source")
         if new.simhash is not None:
@@ -89,12 +95,14 @@ class Keeper:
                 self._duplicates.add(new.simhash, new.id)
         self._batch[new.key] = new
         self._chars += len(new.document.text)
-        await self._note(item)
+        await self._note(item, reached)
 
-    async def renew(self, new: NewSource, *, item: str | None = None) -> None:
+    async def renew(
+        self, new: NewSource, *, item: str | None = None, reached: Position | None = None
+    ) -> None:
         """Note where a source that was read again, and is the same, comes from now."""
-        self._batch[new.key] = new
-        await self._note(item)
+        self._batch.setdefault(new.key, new)
+        await self._note(item, reached)
 
     async def skip(self, *, item: str | None = None) -> None:
         """Count a source that need not be read again."""
@@ -107,11 +115,13 @@ class Keeper:
         self.job.progress.done += 1
         await self._note(item)
 
-    async def fail(self, uri: str, error: SourceError, *, item: str | None = None) -> None:
+    async def fail(
+        self, uri: str, error: SourceError, *, item: str | None = None, reached: Position | None = None
+    ) -> None:
         """Note what could not be read."""
         self.job.note_problem(uri, error.message, error.hint or "")
         self.job.progress.done += 1
-        await self._note(item)
+        await self._note(item, reached)
 
     async def remove(self, source_ids: Sequence[str], *, item: str | None = None) -> None:
         """Take out of the library what is gone."""
@@ -152,9 +162,11 @@ class Keeper:
         await self._jobs.save(self.job)
         self._flushed_at = time.monotonic()
 
-    async def _note(self, item: str | None) -> None:
+    async def _note(self, item: str | None, reached: Position | None = None) -> None:
         if item is not None:
             self._finished.append(item)
+        if reached is not None:
+            self.reach(*reached)
         if (
             len(self._batch) >= BATCH_SOURCES
             or self._chars >= BATCH_CHARS

@@ -22,6 +22,8 @@ class WorkerConfig(msgspec.Struct, kw_only=True):
     embeds: bool = True
     """Whether vectors are made."""
     jobs_at_once: int = 4
+    niceness: int = 10
+    """Below answers, but not so far that it would hold the database for long when everything computes."""
 
 
 class Said(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -94,6 +94,8 @@ class Reader:
 
     async def _read(self, target: Target) -> None:
         await self._keeper.begin(target.uri)
+        # Whatever becomes of the process, it is known what it was at.
+        await self._keeper.flush()
         read = {
             "file": self._read_file_target,
             "folder": self._read_folder,
@@ -226,16 +228,17 @@ class Reader:
             known = await self._keeper.find_known(list({new.key for new in documents}))
             waiting = iter(documents)
             for one in some:
+                reached = target.id, one.position
                 if isinstance(one, jsonl.BadLine):
-                    await self._keeper.fail(f"{target.uri}:{one.line}", UnreadableDocument(one.reason))
+                    problem = UnreadableDocument(one.reason)
+                    await self._keeper.fail(f"{target.uri}:{one.line}", problem, reached=reached)
                 else:
                     new = next(waiting)
                     before = known.get(new.key)
                     if before is not None and before.content_hash == new.content_hash:
-                        await self._keeper.renew(new)
+                        await self._keeper.renew(new, reached=reached)
                     else:
-                        await self._keeper.add(new)
-                self._keeper.reach(target.id, one.position)
+                        await self._keeper.add(new, reached=reached)
                 given += 1
                 if given == target.options.limit:
                     break

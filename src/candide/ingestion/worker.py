@@ -55,8 +55,6 @@ from candide.store.sources import SourceStore
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10
-"""Below answers, but not so far that it would hold the database for long when everything computes."""
 LOOK_S = 0.4
 """How often it is looked whether a job is still wanted."""
 TELL_S = 0.2
@@ -91,6 +89,7 @@ class Worker:
         self._robots = Robots(self._fetcher)
         self._duplicates: dict[str, Duplicates] = {}
         self._reading: dict[str, tuple[Job, asyncio.Task[None]]] = {}
+        self._current: dict[str, str] = {}
         self._asked = 0
         self._woken = asyncio.Event()
 
@@ -143,6 +142,7 @@ class Worker:
         self._begin_readings(unread)
         if not self._reading:
             await self._remove_orphans()
+        await self._tell_progress()
         last = await self._sources.last_change()
         indexes = await self._index_words(last)
         is_held = not wanted and any(LAST in job.progress.positions for job in unended.values())
@@ -179,6 +179,13 @@ class Worker:
                 self._reading[job.id] = job, asyncio.create_task(self._read(job))
                 self._tell_reading()
             taken |= set(job.target_ids)
+
+    async def _tell_progress(self) -> None:
+        """Write down at what readings are that take their time."""
+        for job, task in self._reading.values():
+            if not task.done() and job.progress.current != self._current.get(job.id, ""):
+                self._current[job.id] = job.progress.current
+                await self._jobs.save(job)
 
     def _tell_reading(self) -> None:
         self._say(Said(running=list(self._reading)))
@@ -360,7 +367,7 @@ def main() -> None:
     line, heard = _read_line()
     config = msgspec.json.decode(line, type=WorkerConfig)
     with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+        os.nice(config.niceness)
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def say(said: Said) -> None:
