@@ -239,24 +239,24 @@ def read_paragraphs(path: Path, language: str, rng: random.Random) -> Iterator[C
 
 def read_across(rng: random.Random) -> Iterator[Case]:
     english = read_squad(DATA / "xquad" / "xquad.en.json")
-    for language in ("es", "de"):
-        translated = read_squad(DATA / "xquad" / f"xquad.{language}.json")
-        for at, ((_, context, _), (_, ours, _)) in enumerate(zip(english, translated, strict=True)):
+    translated = {
+        language: read_squad(DATA / "xquad" / f"xquad.{language}.json") for language in ("es", "de")
+    }
+    for at, (_, context, _) in enumerate(english):
+        for language, paragraphs in translated.items():
+            ours = paragraphs[at][1]
             there, here = split_prose(context), split_prose(ours)
             if len(there) != len(here) or len(here) < 2:
                 continue
             sentence = ours[slice(*rng.choice(here))].rstrip(". ")
             if re.search(r"[\"“”«»„\[\]]", sentence) or len(sentence.split()) < 6:
                 continue
-            neighbour = (
-                english[at + 1 if at % 5 < 4 else at - 1][1] if at + 1 < len(english) else english[0][1]
-            )
-            yield Case(language, f"{sentence} [1].", number([context], language="en"), True, right=1)
+            neighbour = english[at + 1 if at % 5 < 4 else at - 1][1]
+            sources = number([context], language="en")
+            yield Case(language, f"{sentence} [1].", sources, True, right=1)
             yield Case(f"{language}, other", f"{sentence} [1].", number([neighbour], language="en"), False)
-            if changed := exchange(sentence, number([context]), rng):
-                yield Case(
-                    f"{language}, exchanged", f"{changed} [1].", number([context], language="en"), False
-                )
+            if changed := exchange(sentence, sources, rng):
+                yield Case(f"{language}, exchanged", f"{changed} [1].", sources, False)
 
 
 def read_shroom(rng: random.Random) -> Iterator[Case]:

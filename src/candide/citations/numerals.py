@@ -29,6 +29,10 @@ _ROMAN = re.compile(
 )
 _CENTURY = re.compile(r"\s*(?:siècles?|century|centuries|siglos?|jahrhunderts?|secolo|s\.)", re.IGNORECASE)
 _CENTURY_BEFORE = re.compile(r"(?:siècles?|siglos?|century)\s*\Z", re.IGNORECASE)
+_NO_ROMAN = frozenset(
+    ["CD", "DC", "MD", "MC", "CC", "CV", "DI", "DM", "MM", "LI", "MI", "XL", "CM", "DIV", "MIX", "DVI", "CIV"]
+)
+"""Numbers that are more often other things."""
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _NUMBER_WORDS = {
     word: value
@@ -217,28 +221,11 @@ def _scaled(keys: set[str], readings: list[Decimal], text: str, end: int) -> tup
 def _is_roman(match: re.Match[str], text: str) -> bool:
     """Whether capitals are a number: of several letters, or where only a number makes sense."""
     letters = "".join(match.groups(default="")[:4])
-    if match[5] or _CENTURY.match(text, match.end()) or _CENTURY_BEFORE.search(text, 0, match.start()):
+    if _CENTURY.match(text, match.end()) or _CENTURY_BEFORE.search(text, 0, match.start()):
         return True
-    return len(letters) > 1 and letters not in (
-        "CD",
-        "DC",
-        "MD",
-        "MC",
-        "CC",
-        "CV",
-        "DI",
-        "DM",
-        "MM",
-        "LI",
-        "MI",
-        "XL",
-        "CM",
-        "DIV",
-        "MIX",
-        "MDM",
-        "DVI",
-        "CIV",
-    )
+    if len(letters) == 1:
+        return bool(match[5]) and letters in "IVX"
+    return letters not in _NO_ROMAN
 
 
 def _read_roman(match: re.Match[str]) -> int:

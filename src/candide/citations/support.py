@@ -10,6 +10,7 @@ This is no reading: a sentence that turns round who did what to whom with the sa
 from __future__ import annotations
 
 import itertools
+import heapq
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +38,18 @@ ENOUGH = 0.65
 """The share of a sentence's weight that passages must hold."""
 ENOUGH_ACROSS = 0.88
 """The cosine above which a sentence of another language says the same (of multilingual-e5-small)."""
+ENOUGH_SHORT = 0.5
+"""The same of a short answer together with its question."""
+ASKED = 0.3
+"""The share of a question's words that stand around what answers it in short."""
 NEW = 0.5
 """The share of what the question did not say that passages must hold; all of it where it is one or two words."""
 GAIN = 0.12
 """What a further place must add to the share, to be cited as well."""
+LIKELY = 5
+"""How many places of another language a sentence is compared with by meaning."""
+MOST_EMBEDDED = 40
+"""Texts that are embedded for one answer: a processor that is busy embeds but a few a second."""
 PLACES = 3
 """How many places of the sources one sentence may rest on."""
 
@@ -153,7 +162,7 @@ def _place(
         stems=_stems(its),
         names=_names(its),
         keys=title_keys | held_keys([n for n in numerals if start <= n.start and n.end <= end]),
-        denied=_denied(its),
+        denied=_denied(its, shown.passage.text),
     )
 
 
@@ -193,10 +202,14 @@ def _names(words: Iterable[Word]) -> frozenset[str]:
     return frozenset([word.name for word in words])
 
 
-def _denied(words: list[Word]) -> frozenset[str]:
+_FIGURE_NEXT = re.compile(r"[.°]?\s?\d")
+
+
+def _denied(words: list[Word], text: str) -> frozenset[str]:
     near: set[str] = set()
     for at, word in enumerate(words):
-        if word.folded in _NEGATIONS:
+        # "No. 5" denies nothing.
+        if word.folded in _NEGATIONS and not (word.folded == "no" and _FIGURE_NEXT.match(text, word.end)):
             near.update(w.stem for w in words[max(0, at - 2) : at + 4] if not w.is_stop)
     return frozenset(near)
 
@@ -277,10 +290,15 @@ class Judge:
             return
         texts: dict[str, None] = {}
         for claim in claims:
-            for shown in self._shown:
-                if _is_across(claim, shown) and _bears_hard(claim, [shown]):
-                    texts[claim.text] = None
-                    texts.update((place.text, None) for place in shown.places)
+            places = [
+                place
+                for one in self._shown
+                if _is_across(claim, one) and _bears_hard(claim, [one])
+                for place in one.places
+            ]
+            likely = heapq.nlargest(LIKELY, places, key=lambda place: _likeness(claim, place))
+            if likely and len(texts) + len(likely) < MOST_EMBEDDED:
+                texts.update(dict.fromkeys([claim.text, *(place.text for place in likely)]))
         if texts:
             vectors = self._embed(list(texts))
             self._vectors = dict(zip(texts, vectors, strict=True))
@@ -332,12 +350,18 @@ class Judge:
             best = score
         supported = (
             bool(chosen)
-            and best >= ENOUGH
+            and best >= (ENOUGH_SHORT if is_short else ENOUGH)
             and _bears_hard(claim, [place.shown for place in chosen], chosen)
             and _new_held(claim, chosen) >= (min(own, 2) if own <= 2 else NEW * own)
+            and (not is_short or self._is_asked_about(chosen[0]))
             and not _contradicts(claim, chosen[0])
         )
         return Verdict(supported, best, chosen)
+
+    def _is_asked_about(self, place: Place) -> bool:
+        """Whether enough of the question stands around a place for a short answer to be one to it."""
+        held = sum(key in place.stems or key in place.shown.stems for key in self._asked)
+        return held >= ASKED * len(self._asked)
 
     def _judge_across(self, claim: Claim, shown: list[Shown]) -> Verdict:
         bearing = [one for one in shown if _bears_hard(claim, [one])]
@@ -365,6 +389,16 @@ class Judge:
                 if hard >= 2 and _bears_hard(claim, [], [candidate]) and not _denies_across(claim, candidate):
                     return Verdict(True, 1.0, [candidate])
         return Verdict(False, 0.0, [place])
+
+
+def _likeness(claim: Claim, place: Place) -> float:
+    """How much of a claim stands in a place of another language: numbers, names, and words with one origin."""
+    hard = sum(not keys.isdisjoint(place.keys) for keys in claim.numerals) + sum(
+        n in place.names for n in claim.names
+    )
+    origins = {word.folded[:5] for word in claim.words if len(word.folded) > 5 and not word.is_stop}
+    shared = origins & {word.folded[:5] for word in place.words if len(word.folded) > 5}
+    return 2 * hard + len(shared) - 0.02 * len(place.words)
 
 
 def _is_across(claim: Claim, shown: Shown) -> bool:

@@ -166,9 +166,8 @@ PLEASANTRIES = (
 """How sentences begin that state nothing."""
 
 TITLE_CUES = _set(
-    "film livre roman album chanson pièce série émission article titre intitulé intitulée intitulés titré nommé nommée appelé appelée baptisé"
-    " surnommé surnommée dit dite mot terme expression concept journal revue magazine book novel song play series show movie episode titled"
-    " entitled called named nicknamed dubbed term word phrase newspaper película libro novela álbum canción titulado titulada llamado llamada"
-    " término palabra buch lied titel namens genannt begriff wort"
+    "film livre roman album chanson pièce série émission article titre intitulé intitulée intitulés titré journal revue magazine"
+    " book novel song play series show movie episode titled entitled newspaper película libro novela álbum canción titulado titulada"
+    " buch lied titel"
 )
-"""What stands before a name or a title in quotation marks."""
+"""What stands before a title in quotation marks."""

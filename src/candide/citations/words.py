@@ -17,8 +17,8 @@ from candide.citations.vocabulary import ALL_STOP, ENDINGS, NEGATIONS, OPPOSITES
 _CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]+")
 
 _CONTRACTED = re.compile(r"\w+n['’]t\b", re.IGNORECASE)
-_FRENCH_ONLY = re.compile(
-    r"\bne (?:\w+ )?que\b|\bn['’]\w+ (?:\w+ )?que?\b|\bpas (?:seulement|moins|que)\b|\bnot only\b",
+_NO_DENIAL = re.compile(
+    r"\bne (?:\w+ )?que\b|\bn['’]\w+ (?:\w+ )?que?\b|\bpas (?:seulement|moins|que)\b|\bnot only\b|\bno[.°]? ?\d",
     re.IGNORECASE,
 )
 
@@ -133,7 +133,7 @@ def tell_language(words: Iterable[Word], text: str) -> str:
 
 def has_negation(text: str) -> bool:
     """Whether a sentence denies what it speaks of; "ne … que" and "not only" do not."""
-    plain = _FRENCH_ONLY.sub(" ", text)
+    plain = _NO_DENIAL.sub(" ", text)
     if _CONTRACTED.search(plain):
         return True
     small = {found[0].lower() for found in _PIECE.finditer(plain)}
