@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -119,6 +120,15 @@ class PassageView(msgspec.Struct, kw_only=True):
     text: str
     headings: str = ""
     page: int | None = None
+
+
+class WholeSourceView(SourceView, kw_only=True):
+    author: str = ""
+    language: str = ""
+
+
+class TextView(msgspec.Struct):
+    text: str
 
 
 class ResultView(msgspec.Struct, kw_only=True):
@@ -283,6 +293,14 @@ class Client:
 
     async def search(self, query: str, limit: int = 20) -> list[SearchHit]:
         return (await self._call("GET", "/api/search", _Hits, query={"q": query, "limit": str(limit)})).data
+
+    async def source(self, source_id: str) -> WholeSourceView:
+        return await self._call("GET", f"/api/sources/{quote(source_id, safe='')}", WholeSourceView)
+
+    async def source_text(self, source_id: str) -> str:
+        """A source's text: what passages and citations count characters of."""
+        path = f"/api/sources/{quote(source_id, safe='')}/text"
+        return (await self._call("GET", path, TextView)).text
 
     async def find_passages(self, query: str, wishes: Mapping[str, str | Sequence[str]]) -> PassagesView:
         """Search the libraries; the wishes are parameters of `/api/passages`."""

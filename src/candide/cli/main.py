@@ -159,6 +159,14 @@ def ask(
 
 
 @app.command()
+def mcp(ctx: typer.Context) -> None:
+    """Let another assistant search and read the libraries, over standard input and output (MCP)."""
+    from candide.cli.mcp import serve_tools
+
+    run(serve_tools(invocation(ctx).settings()))
+
+
+@app.command()
 @with_settings_flags
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
     """Serve the page, Candide's API under /api and OpenAI's under /v1."""

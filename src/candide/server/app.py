@@ -10,6 +10,7 @@ from candide import __version__
 from candide.server.api import build_routers as build_api
 from candide.server.failures import install_error_handlers
 from candide.server.guard import Guard
+from candide.server.mcp import build_router as build_mcp
 from candide.server.openai import build_routers as build_openai
 from candide.server.page import build_router as build_page
 from candide.server.routers import REFUSALS, add_routes
@@ -34,6 +35,7 @@ def create_app(services: Services) -> FastAPI:
     add_routes(app, build_openai(services))
     add_routes(app, build_api(services))
     add_routes(app, [build_transfer(services), build_status(services), build_session(services.access)])
+    add_routes(app, [build_mcp(services)])
     add_routes(app, [build_page()])
 
     @app.head("/health", include_in_schema=False)
