@@ -109,6 +109,22 @@ def test_a_part_that_must_not_be_looked_at_is_a_problem(tmp_path: Path) -> None:
     assert problem.uri.endswith("closed")
 
 
+def test_a_name_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    make(tmp_path, "a.md")
+    for name in (b"\xe9t\xe9.md", b"\xff"):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        try:
+            os.mkdir(path) if name == b"\xff" else open(path, "w").close()
+        except OSError:
+            pytest.skip("this file system takes only UTF-8")
+    file, folder, other = sorted(walk(tmp_path), key=lambda found: isinstance(found, Problem))
+    assert isinstance(file, File)
+    for problem in (folder, other):
+        assert isinstance(problem, Problem)
+        assert "\ufffd" in problem.uri
+        assert problem.uri.encode()
+
+
 def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
     path = make(tmp_path, "a.md") / "a.md"
     stamps: list[str] = []

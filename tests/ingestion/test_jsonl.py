@@ -121,6 +121,15 @@ def test_reading_goes_on_from_any_line(tmp_path: Path) -> None:
             assert list(read(path, found.position)) == whole[index + 1 :]
 
 
+def test_a_text_is_kept_letter_by_letter(tmp_path: Path) -> None:
+    text = "  One\r\n\ttwo\u2028three 𝄞 e\u0301\n "
+    first, second = read(write(tmp_path, {"text": text}, {"text": "a\x00b", "_id": "c\x00d"}))
+    assert isinstance(first, JsonDocument)
+    assert first.text == text
+    assert isinstance(second, JsonDocument)
+    assert (second.text, second.external_id) == ("a b", "c d")
+
+
 def test_the_last_line_needs_no_end(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": "two"}')

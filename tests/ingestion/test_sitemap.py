@@ -137,6 +137,18 @@ async def test_no_more_is_listed_than_the_limit(website: Website, fetcher: Fetch
     assert "/2.xml" not in website.asked
 
 
+async def test_what_is_not_wanted_does_not_count(website: Website, fetcher: Fetcher) -> None:
+    website.put(
+        "/sitemap.xml",
+        urlset(*(f"/blog/{n}" for n in range(100)), "/docs/a", "/docs/b", "/docs/c"),
+        "text/xml",
+    )
+    listed = read_sitemaps(
+        fetcher, Robots(fetcher), website.address, wanted=lambda url: "/docs/" in url, limit=2
+    )
+    assert [one.url.removeprefix(website.address) async for one in listed] == ["/docs/a", "/docs/b"]
+
+
 async def test_one_that_fails_costs_itself_alone(website: Website, fetcher: Fetcher) -> None:
     website.put(
         "/sitemap.xml", index("/gone.xml", "/down.xml", "http://10.0.0.1/x.xml", "/a.xml"), "text/xml"

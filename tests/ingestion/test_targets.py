@@ -74,6 +74,7 @@ def test_a_kind_may_be_said(here: Path) -> None:
     [
         ("", None, "a target is", None),
         ("a\x00b", None, "a target is", None),
+        ("\udce9t\udce9.md", None, "in UTF-8", None),
         ("missing.pdf", None, "there is no file or folder", None),
         ("reprot.pdf", None, "there is no file or folder", "did you mean {here}/report.pdf?"),
         (

@@ -138,7 +138,7 @@ class Crawler:
                 return Skipped(url=url, reason=f"it leads out of the site, to {arrived}")
             if not (await self._robots.rules_of(arrived)).allows(arrived):
                 return Skipped(url=url, reason="the site's robots.txt asks not to")
-        return self._read_links(fetched, arrived)
+        return await asyncio.to_thread(self._read_links, fetched, arrived)
 
     def _follow_move(self, arrived: str) -> None:
         """A site that has moved is meant where it is now; `/docs` that leads to `/docs/` is a folder."""

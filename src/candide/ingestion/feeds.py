@@ -340,7 +340,7 @@ def _read_item(item: dict[str, Any], base: str, language: str, feed_author: str)
     content = _string(item, "content_html") or html.escape(_string(item, "content_text"), quote=False)
     own_id = item.get("id")
     return _make_entry(
-        own_id=str(own_id) if isinstance(own_id, str | int | float) else "",
+        own_id=str(own_id).replace("\x00", " ") if isinstance(own_id, str | int | float) else "",
         url=normalize(address, base) if address else None,
         title=_plain(html.escape(_string(item, "title"))),
         body=content or html.escape(_string(item, "summary"), quote=False),
@@ -361,4 +361,4 @@ def _json_author(found: dict[str, Any]) -> str:
 
 def _string(found: dict[str, Any], name: str) -> str:
     value = found.get(name)
-    return value.strip() if isinstance(value, str) else ""
+    return value.replace("\x00", " ").strip() if isinstance(value, str) else ""

@@ -146,6 +146,10 @@ def walk(folder: Path | str, patterns: Sequence[str] = ()) -> Iterator[File | Pr
         for entry in entries:
             if entry.name.startswith(".") or entry.name in LEFT_OUT:
                 continue
+            if not is_text(entry.name):
+                readable = os.fsencode(entry.path).decode("utf-8", "replace")
+                yield Problem(readable, "its name is not UTF-8", "give it another name")
+                continue
             try:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
@@ -154,6 +158,11 @@ def walk(folder: Path | str, patterns: Sequence[str] = ()) -> Iterator[File | Pr
             except OSError as error:
                 yield Problem(entry.path, f"the file cannot be looked at: {error.strerror}")
         waiting.extend(reversed(below))
+
+
+def is_text(path: str) -> bool:
+    """Whether a path can be written down: names of files are bytes, and need not be UTF-8."""
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def look_at(path: Path | str) -> File | None:

@@ -23,6 +23,9 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_ID_LENGTH = 512
 _BLOCK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_REGION = re.compile(r"[-_]")
+_SECONDS = re.compile(r"-?\d{9,13}(?:\.\d+)?", re.ASCII)
+_YEAR = re.compile(r"(\d{4})(-\d{2})?", re.ASCII)
 
 
 class JsonDocument(msgspec.Struct, kw_only=True, frozen=True):
@@ -140,6 +143,8 @@ def _parse(content: bytes, position: int, line: int) -> JsonDocument | BadLine:
     text = members.get("text")
     if not isinstance(text, str) or not text.strip():
         return bad("no `text`")
+    # PostgreSQL keeps no NUL; a space in its place leaves all offsets as they are.
+    text = text.replace("\x00", " ")
     external_id = _first(members, "_id", "id")
     if external_id is not None and len(external_id) > MAX_ID_LENGTH:
         return bad(f"an id of more than {MAX_ID_LENGTH} characters")
@@ -160,7 +165,7 @@ def _first(members: dict[str, Any], *names: str) -> str | None:
     for name in names:
         value = members.get(name)
         if isinstance(value, str) and value.strip():
-            return value.strip()
+            return value.replace("\x00", " ").strip()
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
     return None
@@ -168,7 +173,7 @@ def _first(members: dict[str, Any], *names: str) -> str | None:
 
 def _language(text: str) -> str:
     """`fr` of `fr-CA`; empty for what is no ISO 639-1 code."""
-    code = re.split(r"[-_]", text.lower(), maxsplit=1)[0]
+    code = _REGION.split(text.lower(), maxsplit=1)[0]
     return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
 
 
@@ -186,12 +191,10 @@ def read_date(value: object) -> float | None:
     if not isinstance(value, str):
         return None
     text = value.strip()
-    if re.fullmatch(r"-?\d{9,13}(\.\d+)?", text):
+    if _SECONDS.fullmatch(text):
         return read_date(float(text))
-    if re.fullmatch(r"\d{4}-\d{2}", text):
-        text += "-01"
-    elif re.fullmatch(r"\d{4}", text):
-        text += "-01-01"
+    if year := _YEAR.fullmatch(text):
+        text += "-01" if year[2] else "-01-01"
     try:
         date = datetime.fromisoformat(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

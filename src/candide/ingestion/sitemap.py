@@ -6,12 +6,13 @@ expanded or fetched, and files, addresses and bytes are limited, so that no site
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -43,20 +44,28 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 async def read_sitemaps(
-    fetcher: Fetcher, robots: Robots, site: str, *, limit: int = 50_000
+    fetcher: Fetcher,
+    robots: Robots,
+    site: str,
+    *,
+    wanted: Callable[[str], bool] | None = None,
+    limit: int = 50_000,
 ) -> AsyncIterator[Listed]:
     """The addresses that a site lists: those of the sitemaps its robots.txt names, or else of its /sitemap.xml.
 
-    Each comes once, normalised; those of other hosts come too, the caller knows the scope. A site that has no sitemap
-    gives none; raises FetchError only where none of its sitemaps could be fetched for a reason that may pass.
+    Each comes once, normalised, and only those that are `wanted` come and count; without it those of other hosts come
+    too. A site that has no sitemap gives none; raises FetchError only where none of its sitemaps could be fetched for a
+    reason that may pass.
     """
     rules = await robots.rules_of(site)
     first = list(rules.sitemaps) or [normalize("/sitemap.xml", site) or ""]
-    async for listed in read_files(fetcher, first, limit=limit):
+    async for listed in read_files(fetcher, first, wanted=wanted, limit=limit):
         yield listed
 
 
-async def read_files(fetcher: Fetcher, urls: list[str], *, limit: int = 50_000) -> AsyncIterator[Listed]:
+async def read_files(
+    fetcher: Fetcher, urls: list[str], *, wanted: Callable[[str], bool] | None = None, limit: int = 50_000
+) -> AsyncIterator[Listed]:
     """The addresses in sitemaps and in those that they name; see `read_sitemaps`."""
     waiting = deque((url, 0) for url in urls)
     seen = set(urls)
@@ -74,9 +83,10 @@ async def read_files(fetcher: Fetcher, urls: list[str], *, limit: int = 50_000) 
             continue
         if not isinstance(fetched, Fetched):
             continue
-        for listed in parse(fetched.content, fetched.url):
+        # Fifty megabytes take a while, and whoever waits for other things goes on.
+        for listed in await asyncio.to_thread(_parse_all, fetched.content, fetched.url):
             if isinstance(listed, Listed):
-                if listed.url not in given:
+                if listed.url not in given and (wanted is None or wanted(listed.url)):
                     given.add(listed.url)
                     yield listed
                     if len(given) >= limit:
@@ -143,6 +153,10 @@ def _local(tag: str) -> str:
 def _text(element: Any) -> str:
     """The text of an element, or the address that a `link` of Atom has instead."""
     return (element.text or element.get("href") or "").strip()
+
+
+def _parse_all(content: bytes, base: str) -> list[Listed | str]:
+    return list(parse(content, base))
 
 
 def _parse_lines(content: bytes, base: str) -> Iterator[Listed]:

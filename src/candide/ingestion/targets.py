@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from candide.domain.sources import Target, TargetKind
 from candide.errors import BadRequest, FetchError
 from candide.ingestion.addresses import Policy, normalize
+from candide.ingestion.folders import is_text
 
 JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 FEED_REFRESH_S = 3600.0
@@ -35,8 +36,8 @@ def parse(text: str, *, kind: str | None = None) -> Target:
     """
     text = text.strip()
     wanted = _check_kind(kind)
-    if not text or "\x00" in text:
-        raise BadRequest("a target is a file, a folder or a URL", param="uri")
+    if not text or "\x00" in text or not is_text(text):
+        raise BadRequest("a target is a file, a folder or a URL, in UTF-8", param="uri")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() in ("http", "https"):
         return _parse_url(text, wanted)
