@@ -34,6 +34,7 @@ _AFTER = re.compile(r"\s+(?:>[ \t]*)*[\"“«„‘(*_\[¿¡「『]*[\s\u00a0]*(
 _LAST_WORD = re.compile(r"(?:[^\W_]+[.’'-]+)*[^\W_]+\Z")
 _NEXT_WORD = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"(?:[A-ZÀ-Þ]\.)*-?[A-ZÀ-Þ]\Z")
+_LEAD = re.compile(r"\s*(?:>\s*)*")
 _CJK = "。！？｡"
 
 
@@ -75,8 +76,8 @@ def split(text: str, tokens: list[Token] | None = None) -> list[Span]:
     for block in _blocks(masked, [t for t in tokens if t.kind in ("block", "definition")]):
         if block.kind in ("prose", "quote"):
             spans += [Span(a, b, block.kind) for a, b in _sentences(masked, block.start, block.end)]
-        else:
-            spans.append(block)
+        elif trimmed := _trim(masked, block.start, block.end):
+            spans.append(Span(*trimmed, block.kind))
     return _join_marks(masked, spans)
 
 
@@ -180,15 +181,16 @@ def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
         spans.append((at, stop))
         at = stop
     spans.append((at, end))
-    trimmed: list[tuple[int, int]] = []
-    for first, last in spans:
-        lead = re.compile(r"\s*(?:>\s*)*").match(text, first, last)
-        first = lead.end() if lead else first
-        while last > first and text[last - 1].isspace():
-            last -= 1
-        if first < last:
-            trimmed.append((first, last))
-    return trimmed
+    return [trimmed for first, last in spans if (trimmed := _trim(text, first, last))]
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The span without white space, and the signs of a quoted block, at its ends; None when nothing is left."""
+    lead = _LEAD.match(text, start, end)
+    start = lead.end() if lead else start
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return (start, end) if start < end else None
 
 
 def _ends_sentence(text: str, found: re.Match[str], end: int) -> bool:

@@ -9,8 +9,8 @@ This is no reading: a sentence that turns round who did what to whom with the sa
 
 from __future__ import annotations
 
-import itertools
 import heapq
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
