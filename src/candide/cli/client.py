@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -21,7 +22,8 @@ import msgspec
 from candide.conversation.tree import find_branch, find_siblings
 from candide.domain.grounding import Grounding, SearchWishes
 from candide.domain.ids import new_id
-from candide.domain.sources import Library
+from candide.domain.jobs import Job
+from candide.domain.sources import Library, Source, Target
 from candide.domain.turns import FINAL_EVENTS, TurnEvent, decode_event
 from candide.errors import (
     BadRequest,
@@ -180,6 +182,23 @@ class _Hits(msgspec.Struct):
 
 class _Libraries(msgspec.Struct):
     data: list[Library]
+
+
+class _Targets(msgspec.Struct):
+    data: list[Target]
+
+
+class _Removed(msgspec.Struct):
+    sources: int
+
+
+class _Sources(msgspec.Struct):
+    data: list[Source]
+    next: str | None
+
+
+class _Jobs(msgspec.Struct):
+    data: list[Job]
 
 
 class _ErrorBody(msgspec.Struct):
@@ -401,11 +420,86 @@ class Client:
                     raise
             await self._locator.recover()
 
-    # Sources
+    # Libraries and what is read into them
 
     async def libraries(self) -> list[Library]:
         """All libraries, by name."""
         return (await self._call("GET", "/api/libraries", _Libraries)).data
+
+    async def find_library(self, reference: str) -> Library:
+        """A library by its id or name, case and accents aside. Raises NotFound, which names those that are there."""
+        there = await self.libraries()
+        for library in there:
+            if library.id == reference or _fold(library.name) == _fold(reference):
+                return library
+        names = ", ".join(f"'{library.name}'" for library in there[:10])
+        raise NotFound(
+            f"there is no library '{reference}'",
+            param="library",
+            hint=f"there are {names}" if names else "candide add TARGET --library NAME makes one",
+        )
+
+    async def create_library(self, name: str) -> Library:
+        return await self._call("POST", "/api/libraries", Library, {"name": name})
+
+    async def rename_library(self, library_id: str, name: str) -> Library:
+        return await self._call("PATCH", f"/api/libraries/{library_id}", Library, {"name": name})
+
+    async def delete_library(self, library_id: str) -> None:
+        await self._fetch("DELETE", f"/api/libraries/{library_id}")
+
+    async def restore_library(self, library_id: str) -> None:
+        await self._fetch("POST", f"/api/libraries/{library_id}/restore", {})
+
+    async def list_targets(self, library_id: str) -> list[Target]:
+        return (await self._call("GET", f"/api/libraries/{library_id}/targets", _Targets)).data
+
+    async def add_targets(self, library_id: str, targets: Sequence[Mapping[str, Any]]) -> Job:
+        """Have targets read; each is a member of the body of `/api/libraries/{id}/targets`."""
+        return await self._call(
+            "POST", f"/api/libraries/{library_id}/targets", Job, {"targets": list(targets)}
+        )
+
+    async def refresh_library(self, library_id: str, target_ids: Sequence[str] | None = None) -> Job:
+        body = {} if target_ids is None else {"target_ids": list(target_ids)}
+        return await self._call("POST", f"/api/libraries/{library_id}/refresh", Job, body)
+
+    async def remove_target(self, target_id: str) -> int:
+        """Remove a target; how many sources have gone with it."""
+        return (await self._call("DELETE", f"/api/targets/{target_id}", _Removed)).sources
+
+    async def list_sources(self, query: Mapping[str, str], limit: int | None = None) -> AsyncIterator[Source]:
+        """The sources that `query`, parameters of `/api/sources`, is about."""
+        after: dict[str, str] = {}
+        given = 0
+        while limit is None or given < limit:
+            size = 500 if limit is None else min(500, limit - given)
+            page = await self._call(
+                "GET", "/api/sources", _Sources, query={**query, **after, "limit": str(size)}
+            )
+            for source in page.data:
+                yield source
+            given += len(page.data)
+            if page.next is None:
+                return
+            after = {"after": page.next}
+
+    async def get_source(self, source_id: str) -> Source:
+        return await self._call("GET", f"/api/sources/{source_id}", Source)
+
+    async def remove_source(self, source_id: str) -> None:
+        await self._fetch("DELETE", f"/api/sources/{source_id}")
+
+    async def list_jobs(self, query: Mapping[str, str]) -> list[Job]:
+        """The jobs that `query`, parameters of `/api/jobs`, is about."""
+        return (await self._call("GET", "/api/jobs", _Jobs, query=query)).data
+
+    async def get_job(self, job_id: str) -> Job:
+        return await self._call("GET", f"/api/jobs/{job_id}", Job)
+
+    async def hold_job(self, job_id: str, how: str) -> Job:
+        """`pause`, `resume` or `cancel` a job."""
+        return await self._call("POST", f"/api/jobs/{job_id}/{how}", Job, {})
 
     # Models and the server itself
 
@@ -503,6 +597,12 @@ class Client:
                     raise EngineUnavailable(f"{self.url} does not answer: {error}") from error
                 await self._locator.recover()
         raise AssertionError("unreachable")
+
+
+def _fold(name: str) -> str:
+    """A name as names are compared: without case and accents."""
+    parts = unicodedata.normalize("NFKD", name.strip()).casefold()
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def model_name(reference: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from candide.cli import conversations, engine, models
+from candide.cli import conversations, engine, jobs, libraries, models
 from candide.cli.flags import complete_model, with_settings_flags
 from candide.cli.invocation import Invocation, debugging, invocation, run
 
@@ -29,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(conversations.app, name="conversations")
+app.add_typer(libraries.app, name="libraries")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 
@@ -164,6 +166,120 @@ def mcp(ctx: typer.Context) -> None:
     from candide.cli.mcp import serve_tools
 
     run(serve_tools(invocation(ctx).settings()))
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET...", help="Files, folders, JSON Lines, pages, sites and feeds."),
+    ],
+    library: Annotated[
+        str, typer.Option("--library", "-l", help="Library to read them into; made where there is none.")
+    ],
+    kind: Annotated[
+        Literal["file", "folder", "jsonl", "page", "site", "feed"] | None,
+        typer.Option(help="What they are, where that cannot be told: site goes through a whole site."),
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="Of a site: links from its first page.")] = None,
+    scope: Annotated[str | None, typer.Option(help="Of a site: what its addresses begin with.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Sources at most, of each target.")] = None,
+    pattern: Annotated[
+        list[str] | None, typer.Option(help="Of a folder: files that are wanted, like '*.pdf'; repeatable.")
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="<interval>", help="Look again: 30m, 1h, 2d, never; a feed is every hour."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Of a folder: take changes over as they come.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are read.")] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read sources into a library; what is there already is updated."""
+    from candide.cli.add import add as add_targets
+    from candide.cli.add import read_interval
+
+    options = {"depth": depth, "scope": scope, "limit": limit, "patterns": pattern or None}
+    wishes: dict[str, Any] = {
+        "options": {name: value for name, value in options.items() if value is not None},
+        "refresh_s": read_interval(every),
+        "watched": watch,
+    }
+    settings = invocation(ctx).settings()
+    code = run(add_targets(settings, targets, library, wishes, kind=kind, wait=wait, as_json=as_json))
+    raise typer.Exit(code)
+
+
+@app.command()
+def refresh(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="[TARGET...]", help="What was added, by address or id.")
+    ] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", "-l", help="Of this library, by name or id.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Look again at what was added, and take over what has changed."""
+    from candide.cli.add import refresh as refresh_targets
+
+    settings = invocation(ctx).settings()
+    raise typer.Exit(run(refresh_targets(settings, targets or [], library, wait=wait, as_json=as_json)))
+
+
+@app.command()
+def sources(
+    ctx: typer.Context,
+    library: Annotated[
+        str | None, typer.Option("--library", "-l", help="Of this library, by name or id.")
+    ] = None,
+    query: Annotated[str, typer.Option("--query", "-q", help="Whose title or address says so.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 50,
+    targets: Annotated[
+        bool, typer.Option("--targets", help="What was added, instead of what came from it.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what libraries hold."""
+    from candide.cli.sources import list_sources, list_targets
+
+    settings = invocation(ctx).settings()
+    if targets:
+        run(list_targets(settings, library, as_json=as_json))
+    else:
+        run(list_sources(settings, library, query, limit, as_json=as_json))
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET|SOURCE...]", help="What was added, or a source, by address or id."),
+    ] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", "-l", help="From this library; alone, the library itself.")
+    ] = None,
+) -> None:
+    """Remove what was added with all that came from it, a source, or a library."""
+    from candide.cli.libraries import delete_library
+    from candide.cli.sources import remove as remove_references
+    from candide.errors import BadRequest
+
+    settings = invocation(ctx).settings()
+    if references:
+        run(remove_references(settings, references, library))
+    elif library is not None:
+        run(delete_library(settings, library))
+    else:
+        raise BadRequest(
+            "say what to remove", hint="candide sources shows the sources, with --targets what was added"
+        )
 
 
 @app.command()
