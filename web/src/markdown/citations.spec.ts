@@ -31,7 +31,7 @@ const doubted = (element: Element) =>
 function sentence(source: string, words: string, more: Partial<MarkedSentence> = {}): MarkedSentence {
   const start = source.indexOf(words)
   expect(start, words).toBeGreaterThanOrEqual(0)
-  return { start, end: start + words.length, isUnsupported: true, unmarked: [], ...more }
+  return { start, end: start + words.length, isUnsupported: true, sources: [], ...more }
 }
 
 describe('a mark', () => {
@@ -137,10 +137,19 @@ test('a sentence without a mark of its own ends with those of its sources', () =
   const source = 'One is so. Two is so.'
   const element = show(
     source,
-    only([sentence(source, 'One is so.', { isUnsupported: false, unmarked: [2, 1, 99] })]),
+    only([sentence(source, 'One is so.', { isUnsupported: false, sources: [2, 1, 99] })]),
   )
   expect(element.innerHTML).toMatch(/One is so\.<button[^>]*data-cite="2"[^]*<button[^>]*data-cite="1"/)
   expect(chips(element)).toEqual(['2', '1'])
+})
+
+test('a sentence with a mark of a source has no second one', () => {
+  const source = 'One **is [1]** so. Two is so.'
+  const element = show(
+    source,
+    only([sentence(source, 'One **is [1]** so.', { isUnsupported: false, sources: [1, 2] })]),
+  )
+  expect(chips(element)).toEqual(['1', '2'])
 })
 
 test('sentences change nothing of what a text says, wherever they begin and end', () => {
@@ -159,7 +168,7 @@ test('sentences change nothing of what a text says, wherever they begin and end'
           start: cuts[n]!,
           end,
           isUnsupported: n % 2 === 0,
-          unmarked: [],
+          sources: [],
         }))
         const plain = show(source)
         const marked = show(source, only(sentences))

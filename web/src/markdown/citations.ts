@@ -23,8 +23,8 @@ export interface MarkedSentence {
   readonly start: number
   readonly end: number
   readonly isUnsupported: boolean
-  /** Sources that it rests on without a mark of its own. */
-  readonly unmarked: readonly number[]
+  /** Sources that it rests on, whether or not it has a mark of them. */
+  readonly sources: readonly number[]
 }
 
 /** What the rules below read and write in `env`. */
@@ -214,6 +214,8 @@ export function markSentences(children: Token[], context: CitationContext): Toke
   const { evidence } = context
   if (evidence === undefined || evidence.sentences.length === 0) return children
   const marked: Token[] = []
+  /** Sources that the sentence has marks of. */
+  let cited = new Set<number>()
   let isOpen = false
   const close = (): void => {
     if (isOpen) marked.push(new Markdown.Token('unsupported_close', 'span', -1))
@@ -225,19 +227,24 @@ export function markSentences(children: Token[], context: CitationContext): Toke
       close()
       context.sentence = sentence
       context.isInside = isStart
-      if (isStart) continue
-      for (const number of evidence.sentences[sentence]?.unmarked ?? []) {
-        if (!evidence.sources.has(number)) continue
-        const cited = new Markdown.Token('citation', '', 0)
-        cited.meta = { number, sentence }
-        marked.push(cited)
+      if (isStart) {
+        cited = new Set()
+        continue
+      }
+      for (const number of evidence.sentences[sentence]?.sources ?? []) {
+        if (!evidence.sources.has(number) || cited.has(number)) continue
+        const mark = new Markdown.Token('citation', '', 0)
+        mark.meta = { number, sentence }
+        marked.push(mark)
       }
       if (evidence.sentences[sentence]?.isUnsupported === true)
         marked.push(new Markdown.Token('doubt', '', 0))
       continue
     }
-    if (token.type === 'citation' && context.sentence !== undefined)
+    if (token.type === 'citation' && context.sentence !== undefined) {
+      cited.add(Number(token.meta?.['number']))
       token.meta = { ...token.meta, sentence: context.sentence }
+    }
     const isIn =
       context.isInside === true && evidence.sentences[context.sentence ?? -1]?.isUnsupported === true
     const isWords = token.nesting === 0 && token.type !== 'citation'

@@ -133,3 +133,59 @@ describe('a page', () => {
     expectHarmless(html)
   })
 })
+
+describe('an answer from sources', () => {
+  const passage = { id: 1, source_id: 's', start: 0, end: 5, text: 'Beans <b>grow</b>.' }
+  const grounding = (uri: string, title: string) => ({
+    sources: [{ number: 3, id: 's', uri, title, site: 'beans.example', published: 0, passages: [passage] }],
+    sentences: [
+      {
+        text: 'Beans fly.',
+        start: 16,
+        end: 26,
+        support: 'unsupported' as const,
+        citations: [],
+      },
+    ],
+    unread: ['broken.pdf'],
+    checked: true,
+  })
+
+  test('leads from its marks to its sources, which say what was read', async () => {
+    const answer = say('assistant', 'Beans grow [3]. Beans fly.', {
+      id: 'msg_2',
+      grounding: grounding('https://beans.example/a', 'Beans'),
+    })
+    const html = await writePage('Beans', [say('user', 'What?'), answer])
+    expectHarmless(html)
+    const page = parse(html)
+    const mark = page.querySelector<HTMLAnchorElement>('a.md-cite')!
+    expect(mark.textContent).toBe('3')
+    const item = page.querySelector(mark.getAttribute('href')!)!
+    expect(item.textContent).toContain('Beans <b>grow</b>.')
+    expect(item.querySelector('a')?.getAttribute('href')).toBe('https://beans.example/a')
+    expect(page.querySelector('.md-unsupported')?.textContent).toBe('Beans fly.')
+    expect(page.body.textContent).toContain('broken.pdf')
+  })
+
+  test.each(HOSTILE)('whose source calls itself %j runs nothing', async (hostile) => {
+    for (const uri of [hostile, `javascript:${hostile}`, 'javascript:alert(1)']) {
+      const answer = say('assistant', 'Beans grow [3].', { id: 'msg_2', grounding: grounding(uri, hostile) })
+      expectHarmless(await writePage('Beans', [answer]))
+    }
+  })
+
+  test('that names a source of an earlier answer shows it too', async () => {
+    const first = say('assistant', 'One [3].', { id: 'msg_1', grounding: grounding('/a.md', 'Alpha') })
+    const other = { ...grounding('/b.md', 'Beta'), sentences: [] }
+    other.sources[0]!.number = 4
+    const citations = [{ number: 3, start: 0, end: 5, quote: 'Beans', by_model: true }]
+    const second = say('assistant', 'Two [3].', {
+      id: 'msg_2',
+      grounding: { ...other, sentences: [{ text: 'Two [3].', start: 0, end: 8, support: 'supported', citations }] },
+    }) // prettier-ignore
+    const page = parse(await writePage('Both', [first, second]))
+    expect(page.querySelector('#msg_2-source-3')?.textContent).toContain('Alpha')
+    expect(page.querySelector('#msg_2-source-4')?.textContent).toContain('Beta')
+  })
+})

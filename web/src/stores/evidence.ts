@@ -39,7 +39,7 @@ export function makeEvidence(
       start: toUnits(sentence.start),
       end: toUnits(sentence.end),
       isUnsupported: sentence.support === 'unsupported',
-      unmarked: unmarkedOf(sentence),
+      sources: citedBy(sentence),
     })),
   }
 }
@@ -47,6 +47,11 @@ export function makeEvidence(
 /** What a source is called: by its title, or by the end of its address. */
 export function titleOf({ title, uri }: Pick<NumberedSource, 'title' | 'uri'>): string {
   return title || (uri.split(/[\\/]/).findLast((part) => part) ?? uri)
+}
+
+/** The address of a source as it is shown: of a file that was uploaded its name, since nobody knows where it lies. */
+export function placeOf(uri: string): string {
+  return /[\\/]uploads[\\/]lib_\w+[\\/]([^\\/]+)$/.exec(uri)?.[1] ?? uri
 }
 
 /** The address of a source, if it is one of the web; null for what no link may lead to. */
@@ -59,9 +64,10 @@ export function webAddress(uri: string): string | null {
   }
 }
 
-function unmarkedOf({ citations }: Sentence): number[] {
-  return [...new Set(citations?.filter((one) => one.by_model === false).map((one) => one.number))]
-}
+/** The sources that a sentence rests on; what the model's marks name of them stands there already. */
+const citedBy = ({ citations }: Sentence) => [
+  ...new Set(citations?.filter((one) => one.by_model === false).map((one) => one.number)),
+]
 
 /** From places in characters, as the server counts, to those in a string here in which CR LF is one line end. */
 function unitsOf(text: string, isNeeded: boolean): (characters: number) => number {

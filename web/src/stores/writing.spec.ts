@@ -270,3 +270,64 @@ describe('following a turn', () => {
     expect([node.text, heard.onEnd.mock.calls.length]).toEqual(['one two', 1])
   })
 })
+
+describe('an answer from sources', () => {
+  const searching: TurnEvent = { kind: 'SearchStarted', query: 'beans', libraries: ['Garden'], web: true }
+  const found: TurnEvent = {
+    kind: 'SourcesFound',
+    query: 'beans',
+    sources: [{ number: 1, id: 'source_1', uri: '/beans.md', title: 'Beans' }],
+    is_good: false,
+    unread: ['broken.pdf'],
+  }
+  const marked: TurnEvent = { kind: 'CitationMarked', number: 1, start: 6, end: 9 }
+  const sentences = [{ text: 'Beans [1].', start: 0, end: 10, support: 'supported' as const }]
+  const corrected: TurnEvent = { kind: 'CitationsChecked', text: 'Beans [1].', sentences }
+
+  test('is searched for, then rests on what was found', () => {
+    const node = write([searching])
+    expect(node.searching).toEqual({ query: 'beans', libraries: ['Garden'], web: true })
+    expect([node.isWriting, node.grounding]).toEqual([true, null])
+    applyEvents(node, frames([searching, found]))
+    expect(node.searching).toBeNull()
+    expect(node.grounding).toMatchObject({ is_good: false, unread: ['broken.pdf'], missing: [] })
+    expect(node.grounding?.checked).toBeUndefined()
+  })
+
+  test('is what it was corrected to, in whatever pieces it came', () => {
+    const log = [
+      searching,
+      found,
+      started,
+      text('“Beens” are '),
+      marked,
+      text('long [1].'),
+      corrected,
+      finished,
+    ]
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 8 }), (sizes) => {
+        const node = answer()
+        const rest = frames(log)
+        for (const size of sizes) applyEvents(node, rest.splice(0, size))
+        applyEvents(node, rest)
+        expect(node.text).toBe('Beans [1].')
+        expect(node.grounding).toMatchObject({ sentences, checked: true, abstained: false })
+        expect(node.grounding?.sources?.[0]?.title).toBe('Beans')
+      }),
+    )
+  })
+
+  test('that fails while it is searched for is not searched for any more', () => {
+    expect(write([searching, failed]).searching).toBeNull()
+  })
+
+  test('keeps what it rests on while the server does not say it yet', () => {
+    const node = write([searching, found, started, text('Beans')])
+    const known = { id: 'msg_a', role: 'assistant', parent_id: 'msg_q', turn_id: 'turn_1' } as const
+    node.update(newMessage({ ...known, state: 'streaming' }))
+    expect(node.grounding?.sources).toHaveLength(1)
+    node.update(newMessage({ ...known, state: 'complete', text: 'Beans', grounding: null }))
+    expect(node.grounding).toBeNull()
+  })
+})

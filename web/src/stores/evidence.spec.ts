@@ -1,0 +1,132 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import type { Grounding, NumberedSource } from '../services/sources.ts'
+import { collectSources, cutAt, makeEvidence, placeOf, titleOf, webAddress } from './evidence.ts'
+
+const source = (number: number, known: Partial<NumberedSource> = {}): NumberedSource => ({
+  number,
+  id: `source_${number}`,
+  uri: `/garden/${number}.md`,
+  title: `Title ${number}`,
+  ...known,
+})
+const passage = (start: number, end: number) => ({ id: start, start, end, text: 'x'.repeat(end - start) })
+const collected = (...sources: NumberedSource[]) => new Map(sources.map((one) => [one.number, one]))
+
+test('sources of earlier answers keep their numbers, and show all passages that were shown of them', () => {
+  const found = collectSources([
+    { grounding: { sources: [source(2, { passages: [passage(5, 9), passage(20, 30)] })] } },
+    { grounding: null },
+    { grounding: { sources: [source(1), source(2, { passages: [passage(5, 9), passage(0, 4)] })] } },
+  ])
+  expect([...found.keys()].sort()).toEqual([1, 2])
+  expect(found.get(2)?.passages?.map((one) => one.start)).toEqual([5, 20, 0])
+})
+
+describe('the evidence of an answer', () => {
+  test('is nothing without sources', () => {
+    expect(makeEvidence('text', null, new Map())).toBeUndefined()
+  })
+
+  test('has the sentences where they stand, counted in characters by the server', () => {
+    const lines = ['𝄞𝄞 one.', 'Two é𝄞.\r', '', 'Three.']
+    const text = lines.join('\n')
+    const characters = [...text]
+    const place = (words: string) => {
+      const start = [...text.slice(0, text.indexOf(words))].length
+      return { start, end: start + [...words].length, text: words }
+    }
+    const wanted = ['𝄞𝄞 one.', 'Two é𝄞.', 'Three.']
+    const grounding: Grounding = {
+      sentences: wanted.map((words) => ({ ...place(words), support: 'supported' })),
+    }
+    const { sentences } = makeEvidence(text, grounding, collected(source(1)))!
+    const normal = text.replace(/\r\n?/g, '\n')
+    expect(sentences.map(({ start, end }) => normal.slice(start, end))).toEqual(wanted)
+    expect(characters.length).toBeLessThan(text.length)
+  })
+
+  test('names what the server tied to a sentence, and leaves the marks of the model to the text', () => {
+    const citation = (number: number, by_model: boolean) => ({
+      number,
+      by_model,
+      start: 0,
+      end: 1,
+      quote: 'x',
+    })
+    const { sentences } = makeEvidence(
+      'One.',
+      {
+        sentences: [
+          {
+            text: 'One.',
+            start: 0,
+            end: 4,
+            support: 'unsupported',
+            citations: [citation(1, true), citation(2, false), citation(2, false)],
+          },
+        ],
+      },
+      collected(source(1), source(2)),
+    )!
+    expect(sentences).toEqual([{ start: 0, end: 4, isUnsupported: true, sources: [2] }])
+  })
+})
+
+test.each([
+  ['https://beans.example/a?b#c', 'https://beans.example/a?b#c'],
+  ['http://beans.example', 'http://beans.example/'],
+  ['javascript:alert(1)', null],
+  ['JaVaScRiPt:alert(1)', null],
+  [' javascript:alert(1)', null],
+  ['java\nscript:alert(1)', null],
+  ['data:text/html,<script>alert(1)</script>', null],
+  ['file:///etc/passwd', null],
+  ['blob:https://beans.example/1', null],
+  ['/garden/beans.md', null],
+  ['//beans.example/x', null],
+  ['', null],
+])('the address %j leads to %j', (uri, wanted) => {
+  expect(webAddress(uri)).toBe(wanted)
+})
+
+test('whatever a source says is its address, a link leads to the web or nowhere', () => {
+  const scheme = fc.constantFrom(
+    'javascript:',
+    'vbscript:',
+    'data:',
+    'https:',
+    '\u0000javascript:',
+    'feed:',
+    '',
+  )
+  fc.assert(
+    fc.property(scheme, fc.string({ unit: 'binary' }), (before, rest) => {
+      const address = webAddress(before + rest)
+      if (address !== null) expect(address).toMatch(/^https?:/)
+    }),
+  )
+})
+
+test('a source without a title is called by the end of its address', () => {
+  expect(titleOf({ title: '', uri: 'https://beans.example/a/b.html' })).toBe('b.html')
+  expect(titleOf({ title: '', uri: 'C:\\garden\\beans.pdf' })).toBe('beans.pdf')
+  expect(titleOf({ title: '', uri: '' })).toBe('')
+  expect(placeOf('/home/x/uploads/lib_1/beans.md')).toBe('beans.md')
+  expect(placeOf('/home/x/beans.md')).toBe('/home/x/beans.md')
+})
+
+test('cutting a text at spans loses nothing of it, wherever they are', () => {
+  const span = fc.tuple(fc.nat(30), fc.nat(30)).map(([at, length]) => [at, at + length] as const)
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme' }), fc.array(span), (text, spans) => {
+      const pieces = cutAt(text, spans)
+      expect(pieces.map((piece) => piece.text).join('')).toBe(text)
+      const characters = [...text]
+      const hits = pieces.filter((piece) => piece.isHit).reduce((n, piece) => n + [...piece.text].length, 0)
+      const wanted = characters.filter((_, n) => spans.some(([start, end]) => start <= n && n < end)).length
+      expect(hits).toBe(wanted)
+    }),
+  )
+})
