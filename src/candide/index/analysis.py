@@ -2,12 +2,14 @@
 
 Words are compared without case and accents. A language with a stemmer has a field of its own, in which the forms of a
 word are one; in the field of plain words every text stands as it is spelled, which is what phrases, exclusions and texts
-of other languages are found by. Scripts that put no spaces between words are cut into pairs of characters.
+of other languages are found by. Scripts that put no spaces between words are cut into pairs of characters, and for
+phrases into characters.
 An apostrophe ends a word, so that `l'économie` is found by `économie`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Collection
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 PLAIN = "plain"
 PAIRS = "pairs"
+CHARACTERS = "characters"
 LONGEST_WORD = 60
 """Bytes; what is longer is no word."""
 
@@ -88,11 +91,13 @@ def find_unspaced(text: str) -> list[str]:
 
 @cache
 def get_analyzer(field: str) -> tantivy.TextAnalyzer:
-    """What cuts texts for this field: `plain`, `pairs` or one of `list_stem_fields`."""
+    """What cuts texts for this field: `plain`, `pairs`, `characters` or one of `list_stem_fields`."""
     from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
     if field == PAIRS:
         return TextAnalyzerBuilder(Tokenizer.ngram(2, 2)).filter(Filter.lowercase()).build()
+    if field == CHARACTERS:
+        return TextAnalyzerBuilder(Tokenizer.regex(r"\S")).filter(Filter.lowercase()).build()
     builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(LONGEST_WORD))
     builder = builder.filter(Filter.lowercase())
     if field != PLAIN:
@@ -118,4 +123,9 @@ def _get_splitter(language: str | None) -> tantivy.TextAnalyzer:
     from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
     builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.lowercase())
-    return (builder.filter(Filter.stopword(language)) if language else builder).build()
+    if language is not None:
+        # It has no list for some of the languages that it has stemmers for.
+        with contextlib.suppress(ValueError):
+            return builder.filter(Filter.stopword(language)).build()
+    # A builder that has refused a filter is used up.
+    return TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.lowercase()).build()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1
+DAMAGED = "damaged"
+"""A file that whoever finds damage leaves for whoever writes."""
 TAIL_ROWS = 4096
 """When so many vectors are in no graph, one is made of them."""
 MERGE_FACTOR = 4
@@ -73,6 +75,7 @@ class VectorIndex:
         self._version = -1
         self._tail: tuple[np.ndarray[Any, Any], list[int]] | None = None
         self._graphs: dict[str, Any] = {}
+        self._prepared: str | None = None
 
     # Reading
 
@@ -90,7 +93,7 @@ class VectorIndex:
 
     def find(self, vector: Sequence[float], filters: Filters, limit: int) -> list[Hit]:
         """The nearest passages. Raises StoreError when the files are damaged or made for other vectors."""
-        with self._lock, _trouble_is_named():
+        with self._lock, _trouble_is_named(), self._damage_is_told():
             if not self._refresh():
                 return []
             assert self._reader is not None
@@ -116,6 +119,18 @@ class VectorIndex:
             scores = _compare(query, b"".join(row[2] for row in rows))
             best = scores.argsort()[::-1][:limit]
             return [Hit(rows[at][0], rows[at][1], float(scores[at])) for at in best]
+
+    @contextlib.contextmanager
+    def _damage_is_told(self) -> Generator[None]:
+        """Have whoever writes know of trouble with the files."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, OSError, RuntimeError) as error:
+            if not isinstance(error, sqlite3.OperationalError):
+                with contextlib.suppress(OSError):
+                    (self._folder / DAMAGED).touch()
+            self._let_go()
+            raise
 
     def _find_near(
         self, query: np.ndarray[Any, Any], limit: int, condition: str, values: Sequence[Any], most: int = 0
@@ -324,7 +339,11 @@ class VectorIndex:
 
     def prepare(self, model: str) -> None:
         """Have the vectors be of this model, and mend what can be mended; what cannot is forgotten."""
+        if self._prepared == model and not (self._folder / DAMAGED).exists():
+            return
         try:
+            if (self._folder / DAMAGED).exists():
+                self._check()
             connection = self._open_writer()
             meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
             fits = meta.get("format") == FORMAT and meta.get("dimensions") in (None, self._dimensions)
@@ -348,6 +367,16 @@ class VectorIndex:
             if name not in graphs:
                 with contextlib.suppress(OSError):
                     path.unlink()
+        self._prepared = model
+
+    def _check(self) -> None:
+        """After a reader found damage: forget the graphs, and raise where the rows are no good either."""
+        connection = self._open_writer()
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _Unusable(found)
+        self.forget_graphs()
+        (self._folder / DAMAGED).unlink()
 
     def forget_graphs(self) -> None:
         """Make all graphs anew when there is time: until then every vector is compared."""
@@ -382,6 +411,7 @@ class VectorIndex:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        self._prepared = None
         with self._lock:
             self._let_go()
 
@@ -445,7 +475,7 @@ def _to_bytes(vectors: Sequence[Sequence[float]], dimensions: int) -> np.ndarray
     """Shape (n, dimensions), int8: each vector scaled so that its greatest element is 127."""
     import numpy as np
 
-    if not vectors:
+    if len(vectors) == 0:
         return np.empty((0, dimensions), dtype=np.int8)
     matrix = np.asarray(vectors, dtype=np.float32)
     if matrix.shape[1:] != (dimensions,):

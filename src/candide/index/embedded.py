@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class EmbeddedIndex:
         self._folder = folder
         self._words = WordIndex(folder / "words")
         self._vectors = VectorIndex(folder / "vectors", dimensions)
+        self._writing_words = threading.Lock()
+        self._writing_vectors = threading.Lock()
+        self._holding = threading.Lock()
         self._lock: FileLock | None = None
 
     async def positions(self) -> Positions:
@@ -40,15 +44,17 @@ class EmbeddedIndex:
 
     def _prepare(self, last_change: int, model: str | None) -> Positions:
         self._hold()
-        if not self._words.is_whole() or self._words.read_position() > last_change:
-            log.warning("the index of words in '%s' is made anew", self._folder)
-            self._words.clear()
-        if model is not None:
-            self._vectors.prepare(model)
-            if self._vectors.read_position() > last_change:
-                log.warning("the index of vectors in '%s' is made anew", self._folder)
-                self._vectors.clear()
+        with self._writing_words:
+            if not self._words.is_whole() or self._words.read_position() > last_change:
+                log.warning("the index of words in '%s' is made anew", self._folder)
+                self._words.clear()
+        with self._writing_vectors:
+            if model is not None:
                 self._vectors.prepare(model)
+                if self._vectors.read_position() > last_change:
+                    log.warning("the index of vectors in '%s' is made anew", self._folder)
+                    self._vectors.clear()
+                    self._vectors.prepare(model)
         return Positions(self._words.read_position(), self._vectors.read_position())
 
     async def add_words(self, changes: Sequence[IndexChange]) -> None:
@@ -56,7 +62,8 @@ class EmbeddedIndex:
 
     def _write_words(self, changes: Sequence[IndexChange]) -> None:
         self._hold()
-        self._words.add(changes)
+        with self._writing_words:
+            self._words.add(changes)
 
     async def add_vectors(
         self, changes: Sequence[IndexChange], vectors: Mapping[int, Sequence[float]]
@@ -65,7 +72,8 @@ class EmbeddedIndex:
 
     def _write_vectors(self, changes: Sequence[IndexChange], vectors: Mapping[int, Sequence[float]]) -> None:
         self._hold()
-        self._vectors.add(changes, vectors)
+        with self._writing_vectors:
+            self._vectors.add(changes, vectors)
 
     async def find_words(self, query: WordQuery, filters: Filters, limit: int) -> list[Hit]:
         return await asyncio.to_thread(self._words.find, query, filters, limit)
@@ -77,22 +85,26 @@ class EmbeddedIndex:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._words.close()
-        self._vectors.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        with self._writing_words:
+            self._words.close()
+        with self._writing_vectors:
+            self._vectors.close()
+        with self._holding:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def _hold(self) -> None:
         """Take the lock of whoever writes, until `close`."""
-        if self._lock is not None:
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._folder / "writer.lock", thread_local=False)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreError(f"another process writes the index in '{self._folder}'") from None
-        except OSError as error:
-            raise StoreError(f"the index in '{self._folder}' cannot be written: {error}") from error
-        self._lock = lock
+        with self._holding:
+            if self._lock is not None:
+                return
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(self._folder / "writer.lock", thread_local=False)
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise StoreError(f"another process writes the index in '{self._folder}'") from None
+            except OSError as error:
+                raise StoreError(f"the index in '{self._folder}' cannot be written: {error}") from error
+            self._lock = lock

@@ -22,6 +22,7 @@ import msgspec
 from candide.domain.retrieval import Filters, Hit, IndexChange, WordQuery
 from candide.errors import StoreError
 from candide.index.analysis import (
+    CHARACTERS,
     PAIRS,
     PLAIN,
     STEMMERS,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import tantivy
 
 FORMAT = 1
+DAMAGED = "damaged"
+"""A file that whoever finds damage leaves for whoever writes."""
 WRITER_HEAP_BYTES = 64 * 2**20
 WRITER_THREADS = 2
 OPEN_ATTEMPTS = 5
@@ -93,10 +96,10 @@ class WordIndex:
         if view is None:
             return []
         searcher, schema, languages = view
-        with _damage_is_named():
-            wanted = _QueryBuilder(searcher, schema, self._weights).build(query, filters, languages)
-            if wanted is None:
-                return []
+        wanted = _QueryBuilder(searcher, schema, self._weights).build(query, filters, languages)
+        if wanted is None:
+            return []
+        with self._damage_is_told():
             found = searcher.search(wanted, limit=limit, count=False).hits
             addresses = [address for _, address in found]
             numbers = searcher.fast_field_values("passage", addresses)
@@ -105,6 +108,19 @@ class WordIndex:
                 for (score, address), number in zip(found, numbers, strict=True)
                 if number is not None
             ]
+
+    @contextlib.contextmanager
+    def _damage_is_told(self) -> Generator[None]:
+        """Have trouble with the files rise as StoreError, and whoever writes know of it."""
+        try:
+            yield
+        except BaseException as error:
+            # Rust's panics are no Exceptions in Python; here they say that a file does not hold what it should.
+            if not isinstance(error, ValueError | OSError) and type(error).__name__ != "PanicException":
+                raise
+            with contextlib.suppress(OSError):
+                (self._folder / DAMAGED).touch()
+            raise StoreError(f"the index of words is damaged, and will be made anew: {error}") from error
 
     def _view(self) -> tuple[tantivy.Searcher, tantivy.Schema, list[str]] | None:
         """The state of the last commit; None where there is no index."""
@@ -187,7 +203,7 @@ class WordIndex:
                     self._folder.mkdir(parents=True)
                     (self._folder / "format.json").write_text(json.dumps({"format": FORMAT}))
                 index = tantivy.Index(_make_schema(), path=str(self._folder))
-                for name in (PLAIN, PAIRS, *list_stem_fields()):
+                for name in (PLAIN, PAIRS, CHARACTERS, *list_stem_fields()):
                     index.register_tokenizer(name, get_analyzer(name))
                 index.config_reader("manual")
                 self._writer = index.writer(WRITER_HEAP_BYTES, WRITER_THREADS)
@@ -197,7 +213,14 @@ class WordIndex:
         return self._writer
 
     def is_whole(self) -> bool:
-        """Whether the files of the last commit are there and end as they should; one that is not there is whole."""
+        """Whether the files of the last commit are there and end as they should; one that is not there is whole.
+
+        What this process writes is not looked through again, unless a reader has found damage.
+        """
+        if (self._folder / DAMAGED).exists():
+            return False
+        if self._writer is not None:
+            return True
         if self._look() is None:
             return not self._folder.exists() or not any(self._folder.glob("*.term"))
         if _read_format(self._folder) != FORMAT:
@@ -240,7 +263,8 @@ def _make_schema() -> tantivy.Schema:
     builder.add_text_field(PLAIN, tokenizer_name=PLAIN, index_option="position")
     for name in list_stem_fields():
         builder.add_text_field(name, tokenizer_name=name, index_option="freq")
-    builder.add_text_field(PAIRS, tokenizer_name=PAIRS, index_option="position")
+    builder.add_text_field(PAIRS, tokenizer_name=PAIRS, index_option="freq")
+    builder.add_text_field(CHARACTERS, tokenizer_name=CHARACTERS, index_option="position")
     builder.add_text_field("title", tokenizer_name=PLAIN, index_option="position")
     builder.add_text_field("headings", tokenizer_name=PLAIN, index_option="position")
     for name in ("library", "site", "language", "media_type", "meta"):
@@ -270,6 +294,7 @@ def _make_documents(change: IndexChange) -> Iterator[tantivy.Document]:
             document.add_text(stem_field, text)
         for part in find_unspaced(text):
             document.add_text(PAIRS, part)
+            document.add_text(CHARACTERS, part)
         document.add_text("title", title)
         if passage.headings:
             document.add_text("headings", clean_text(passage.headings))
@@ -367,10 +392,10 @@ class _QueryBuilder:
         words = get_analyzer(PLAIN).analyze(text)
         if not words:
             return None
-        if find_unspaced(text):
-            pairs = [pair for part in find_unspaced(text) for pair in get_analyzer(PAIRS).analyze(part)]
-            if pairs:
-                return self._run(PAIRS, pairs)
+        parts = find_unspaced(text)
+        if parts:
+            runs = [self._run(CHARACTERS, get_analyzer(CHARACTERS).analyze(part)) for part in parts]
+            return self._q.boolean_query([(self._must, run) for run in runs])
         return self._q.boolean_query(
             [(self._should, self._run(field, words)) for field in (PLAIN, "title", "headings")]
         )
@@ -396,7 +421,8 @@ class _QueryBuilder:
                 self._integer,
                 None if filters.after is None else int(-(-filters.after // 1)),
                 None if filters.before is None else int(-(-filters.before // 1)),
-                include_upper=False,
+                # An open end counts as included.
+                include_upper=filters.before is None,
             )
 
 
@@ -413,16 +439,3 @@ def _has_footer(file: Path) -> bool:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - 256))
         return b'"crc":' in stream.read()
-
-
-@contextlib.contextmanager
-def _damage_is_named() -> Generator[None]:
-    """Rust's panics are no Exceptions in Python; here they say that a file does not hold what it should."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise StoreError(f"the index of words cannot be read: {error}") from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise StoreError(f"the index of words is damaged: {error}") from error
