@@ -22,7 +22,14 @@ from candide.store.changes import Changes
 from candide.store.database import Connection, Database
 from candide.store.folding import fold_words
 from candide.store.schema import conversations, folders, messages, preferences, turns
-from candide.store.words import Found, add_words, index_messages, search_messages, search_titles
+from candide.store.words import (
+    Found,
+    add_words,
+    forget_message,
+    index_messages,
+    search_messages,
+    search_titles,
+)
 
 # Made once: putting a statement together costs more than running it.
 _COLUMNS = [conversations.c[name] for name in Conversation.__struct_fields__]
@@ -202,6 +209,15 @@ class ConversationStore:
 
     async def restore(self, conversation_id: str) -> None:
         await self._mark_deleted(conversation_id, None)
+
+    async def erase(self, conversation_id: str) -> None:
+        """Remove a conversation with its messages and turns for good."""
+        async with self._database.write() as connection:
+            _, tree = await _fetch_tree(connection, conversation_id)
+            for message_id, text in spoken_texts(tree):
+                await forget_message(connection, message_id, text)
+            await connection.execute(conversations.delete().where(conversations.c.id == conversation_id))
+        self._changes.announce_conversations(conversation_id)
 
     async def _mark_deleted(self, conversation_id: str, at: float | None) -> None:
         async with self._database.write() as connection:
