@@ -283,6 +283,70 @@ def remove(
 
 
 @app.command()
+def search(
+    ctx: typer.Context,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help='Words; "phrases", -words, site:, before:, after:, lang:, library: and type: may stand among them.'
+        ),
+    ] = None,
+    library: Annotated[
+        list[str] | None, typer.Option("--library", help="Library to search, by name or id; all if none.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, help="How many passages.")] = 10,
+    per_source: Annotated[
+        int, typer.Option("--per-source", min=1, max=100, help="How many of one source at most.")
+    ] = 2,
+    site: Annotated[list[str] | None, typer.Option("--site", help="Host, with those below it.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option("--language", help="Language of the sources, like fr.")
+    ] = None,
+    after: Annotated[str, typer.Option("--after", help="Published from then on: 2024, 2024-05, hier.")] = "",
+    before: Annotated[str, typer.Option("--before", help="Published before then.")] = "",
+    media_type: Annotated[
+        list[str] | None, typer.Option("--type", help="pdf, html, docx, markdown, or a media type.")
+    ] = None,
+    as_json: JsonFlag = False,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="FILE.jsonl",
+            help="Search for each line's `question`, and print a line of JSON with its `id` for each; - is standard input.",
+        ),
+    ] = None,
+) -> None:
+    """Search your own sources, by words and by meaning."""
+    from candide.cli.search import search as search_for
+    from candide.cli.search import search_all
+    from candide.errors import BadRequest
+
+    words = " ".join(query or []).strip()
+    if bool(words) == bool(file):
+        raise BadRequest(
+            "give a query, or a file of them with --input"
+            if not words
+            else "give a query or a file of them, not both",
+            hint='candide search "loi de finances" --library presse',
+        )
+    wishes = {
+        "library": library or [],
+        "site": site or [],
+        "language": language or [],
+        "type": media_type or [],
+        "after": after,
+        "before": before,
+        "limit": str(limit),
+        "per_source": str(per_source),
+    }
+    settings = invocation(ctx).settings()
+    if file:
+        raise typer.Exit(run(search_all(settings, file, wishes)))
+    run(search_for(settings, words, wishes, as_json=as_json))
+
+
+@app.command()
 @with_settings_flags
 def serve(ctx: typer.Context, flags: dict[str, Any]) -> None:
     """Serve the page, Candide's API under /api and OpenAI's under /v1."""
