@@ -79,11 +79,6 @@ def read(path: Path | str, position: int = 0) -> Iterator[JsonDocument | BadLine
                 yield _parse(content, position, line)
 
 
-def measure(path: Path | str) -> int:
-    """The unpacked length of a file in bytes, or of a packed one the packed length; for showing progress only."""
-    return Path(path).stat().st_size
-
-
 def _open(path: Path) -> BinaryIO:
     file = path.open("rb")
     try:
