@@ -10,11 +10,13 @@ from candide.server.openai.chat import build_chat_router
 from candide.server.openai.completions import build_completions_router
 from candide.server.openai.embeddings import build_embeddings_router
 from candide.server.openai.models import build_models_router
-from candide.server.openai.responses import ResponseServices, build_responses_router
+from candide.server.openai.responses import build_responses_router
+from candide.server.openai.vector_stores import build_vector_stores_router
 from candide.server.routers import make_router
+from candide.server.services import Services
 
 
-def build_routers(services: ResponseServices) -> list[APIRouter]:
+def build_routers(services: Services) -> list[APIRouter]:
     """Everything under `/v1`, what is not there included."""
     rest = make_router("/v1", "OpenAI API")
 
@@ -27,10 +29,11 @@ def build_routers(services: ResponseServices) -> list[APIRouter]:
         raise NotFound(f"unknown request URL: {request.method} /v1/{path}", code="unknown_url")
 
     return [
-        build_chat_router(services.routes),
+        build_chat_router(services),
         build_completions_router(services.routes),
         build_embeddings_router(services.routes),
         build_responses_router(services),
         build_models_router(services.routes),
+        build_vector_stores_router(services),
         rest,
     ]

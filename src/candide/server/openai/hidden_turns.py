@@ -19,7 +19,7 @@ from candide.domain.messages import Conversation, Message
 from candide.domain.sources import NumberedSource
 from candide.domain.turns import Turn, TurnEvent, decode_event
 from candide.engine.routes import Routes
-from candide.errors import BadRequest
+from candide.errors import BadRequest, CandideError, EngineError
 from candide.scheduler import TurnScheduler
 from candide.store.conversations import ConversationStore
 from candide.store.turn_log import TurnLog
@@ -114,19 +114,41 @@ async def find_known_sources(services: TurnServices, turn_id: str) -> dict[int, 
     return known
 
 
+CALLER_CODES = frozenset({"invalid_request", "not_found", "context_length_exceeded", "unsupported_content"})
+"""Ends of a turn that asking otherwise would mend."""
+
+
+def explain_failure(code: str, message: str, hint: str | None) -> CandideError:
+    """What ended a turn, as the failure of the request that waited for it."""
+    if code in CALLER_CODES:
+        return BadRequest(message, hint=hint, code=code)
+    return EngineError(message, hint=hint, code=code)
+
+
 _stops: set[asyncio.Task[Any]] = set()
 
 
 @contextlib.contextmanager
-def stopped_if_left(services: TurnServices, turn_id: str) -> Generator[None]:
-    """Stop the turn when the block is broken off: whoever asked has gone, and nobody else reads it."""
+def stopped_if_left(services: TurnServices, turn: Turn, *, keeps: bool) -> Generator[None]:
+    """Stop the turn when the block is broken off: whoever asked has gone, and nobody else reads it.
+
+    Its conversation is removed then, unless it is kept.
+    """
     try:
         yield
     except (GeneratorExit, asyncio.CancelledError):
-        stop = asyncio.create_task(services.scheduler.stop(turn_id))
+        stop = asyncio.create_task(_abandon(services, turn, keeps=keeps))
         _stops.add(stop)
         stop.add_done_callback(_stops.discard)
         raise
+
+
+async def _abandon(services: TurnServices, turn: Turn, *, keeps: bool) -> None:
+    await services.scheduler.stop(turn.id)
+    if not keeps:
+        async for _ in services.turn_log.follow(turn.id, 0):
+            pass
+        await services.conversations.erase(turn.conversation_id)
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -25,16 +25,18 @@ from candide.domain.turns import (
     SearchStarted,
     SourcesFound,
     TextDelta,
+    Turn,
     TurnEvent,
     TurnFailed,
     TurnFinished,
 )
-from candide.errors import BadRequest, CandideError, EngineBroke, EngineError
+from candide.errors import BadRequest, CandideError, EngineBroke
 from candide.server.disconnect import UntilGone
 from candide.server.failures import ERROR_REPLIES, internal_error
 from candide.server.openai.hidden_turns import (
     TurnServices,
     accept_turn,
+    explain_failure,
     find_known_sources,
     follow_events,
     stopped_if_left,
@@ -56,8 +58,6 @@ PARAMS = {
     "max_completion_tokens": "max_output_tokens",
 }
 """Parameters of a chat request, and what they are called here."""
-CALLER_CODES = frozenset({"invalid_request", "not_found", "context_length_exceeded", "unsupported_content"})
-"""Ends of a turn that asking otherwise would mend."""
 
 
 class ResponseServices(TurnServices, Protocol):
@@ -324,7 +324,7 @@ async def answer_by_turn(
 ) -> Response:
     """Have a turn write the response. In the background it is the server's own; else it ends with its client."""
     stored, include = writing.stored, body.include or []
-    turn_id = await submit_turn(services, writing, body)
+    turn = await submit_turn(services, writing, body)
     if body.background:
         return (
             EventStream(follow_turn(services, stored, -1, include=include))
@@ -332,20 +332,21 @@ async def answer_by_turn(
             else _json(stored.body)
         )
     if body.stream:
-        return EventStream(_follow_while_wanted(services, writing, turn_id, include))
+        return EventStream(_follow_while_wanted(services, writing, turn, include))
     async with UntilGone(request.receive):
-        with stopped_if_left(services, turn_id):
-            async for _ in services.turn_log.follow(turn_id, 0):
+        with stopped_if_left(services, turn, keeps=writing.keeps):
+            async for _ in services.turn_log.follow(turn.id, 0):
                 pass
     written = (await read_turn(services, stored, include=include)).body
-    await _let_go(services, writing, turn_id)
-    if written["status"] == "failed":
-        raise _failure((await services.turns.get(turn_id)).error or {})
+    ended = (await services.turns.get(turn.id)).error
+    await _let_go(services, writing, turn)
+    if ended is not None:
+        raise explain_failure(ended["code"], ended["message"], ended.get("hint"))
     return _json(written)
 
 
-async def submit_turn(services: ResponseServices, writing: Writing, body: ResponseRequest) -> str:
-    """Save the question, the turn that answers it, and the response that is to be kept; the turn's id."""
+async def submit_turn(services: ResponseServices, writing: Writing, body: ResponseRequest) -> Turn:
+    """Save the question, the turn that answers it, and the response that is to be kept; run the turn."""
     messages: list[dict[str, Any]] = writing.asked["messages"]
     params = {name: value for name, value in writing.asked.items() if name != "messages"}
     search = await read_wishes(services.libraries, body.tools or ()) if body.searches else None
@@ -361,22 +362,22 @@ async def submit_turn(services: ResponseServices, writing: Writing, body: Respon
     if writing.keeps:
         await services.responses.save(writing.stored)
     await services.scheduler.submit(turn)
-    return turn.id
+    return turn
 
 
 async def _follow_while_wanted(
-    services: ResponseServices, writing: Writing, turn_id: str, include: Sequence[str]
+    services: ResponseServices, writing: Writing, turn: Turn, include: Sequence[str]
 ) -> AsyncGenerator[bytes, None]:
-    with stopped_if_left(services, turn_id):
+    with stopped_if_left(services, turn, keeps=writing.keeps):
         async for data in follow_turn(services, writing.stored, -1, include=include):
             yield data
-    await _let_go(services, writing, turn_id)
+    await _let_go(services, writing, turn)
 
 
-async def _let_go(services: ResponseServices, writing: Writing, turn_id: str) -> None:
-    """Delete the conversation of a response that its caller did not want kept."""
+async def _let_go(services: ResponseServices, writing: Writing, turn: Turn) -> None:
+    """Remove the conversation of a response that its caller did not want kept."""
     if not writing.keeps:
-        await services.conversations.delete((await services.turns.get(turn_id)).conversation_id)
+        await services.conversations.erase(turn.conversation_id)
 
 
 async def read_turn(
@@ -438,18 +439,6 @@ def _feed_turn_event(writer: ResponseWriter, event: TurnEvent) -> list[Event]:
             return writer.fail(_response_error_code(event.code), event.message)
         case _:
             return []
-
-
-def _failure(error: dict[str, Any]) -> CandideError:
-    """What ended a turn, as the failure of the request that waited for it."""
-    code, message, hint = (
-        error.get("code", "error"),
-        error.get("message", "the turn failed"),
-        error.get("hint"),
-    )
-    if code in CALLER_CODES:
-        return BadRequest(message, hint=hint, code=code)
-    return EngineError(message, hint=hint, code=code)
 
 
 def _response_error_code(code: str) -> str:

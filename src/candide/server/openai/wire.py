@@ -212,6 +212,11 @@ class SamplingRequest(Wire):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class WebSearchOptions(Wire):
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: dict[str, Any] | None = None
+
+
 class ChatRequest(SamplingRequest):
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
@@ -224,6 +229,7 @@ class ChatRequest(SamplingRequest):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     modalities: list[Literal["text"]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    web_search_options: WebSearchOptions | None = None
 
     @field_validator("top_logprobs")
     @classmethod
