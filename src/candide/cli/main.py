@@ -288,7 +288,7 @@ def search(
     query: Annotated[
         list[str] | None,
         typer.Argument(
-            help='Words; "phrases", -words, site:, before:, after:, lang:, library: and type: may stand among them.'
+            help="Words; quote a query with operators: '\"a phrase\" -without site: before: after: lang: library: type:'."
         ),
     ] = None,
     library: Annotated[
