@@ -9,6 +9,8 @@ TESTS ?=
 JOBS ?= 2
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
+# What `make eval` measures, with its flags, like EVAL="retrieval.py --every 1".
+EVAL ?= retrieval.py
 
 # Compiled modules are kept, also where a container's environment says not to: each start would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,10 +18,10 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # npm, with the Node of the environment, in web/.
 NPM := $(BIN)/python scripts/build_page.py --npm
-SOURCES := hatch_build.py src tests scripts $(wildcard bench)
+SOURCES := hatch_build.py src tests scripts $(wildcard bench eval)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench reference install web clean
+.PHONY: help run test lint format bench eval reference install web clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -58,6 +60,9 @@ format: install  ## Bring the code into shape
 
 bench: install  ## Measure, and print a table (BENCH="durability.py" for another)
 	$(BIN)/python bench/$(BENCH)
+
+eval: install  ## Measure how good what is found and answered is, on data beside this folder (EVAL="retrieval.py")
+	$(BIN)/python eval/$(EVAL)
 
 reference: install  ## Write docs/reference from the code
 	$(BIN)/python scripts/reference.py
