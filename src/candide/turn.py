@@ -55,7 +55,7 @@ from candide.prompt.titles import guess_language
 MAX_COMPACTIONS = 16
 SHOWN_PASSAGES = 4
 """As many as the adapter was trained with; each one more is a second before the first word on two cores."""
-PASSAGES_A_SOURCE = 2
+PASSAGES_A_SOURCE = 3
 
 
 class Conversations(Protocol):
