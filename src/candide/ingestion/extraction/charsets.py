@@ -14,6 +14,8 @@ MARKS: tuple[tuple[bytes, str], ...] = (
 )
 SAMPLE_BYTES = 2**18
 """How much of a file is looked at to tell its charset."""
+MIN_TELLING = 16
+"""Bytes beyond ASCII; fewer of them tell nothing, and are taken for the west's."""
 
 _DECLARED = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)|^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]+)""",
@@ -82,6 +84,6 @@ def _decode_likely(data: bytes) -> str:
     lines = data[: SAMPLE_BYTES * 16].split(b"\n")
     telling = [line for line in lines if not line.isascii()]
     sample = b"\n".join(telling)[:SAMPLE_BYTES] or data[:SAMPLE_BYTES]
-    best = from_bytes(sample).best()
+    best = from_bytes(sample).best() if sum(byte >= 128 for byte in sample) >= MIN_TELLING else None
     name = best.encoding if best is not None else "cp1252"
     return data.decode(_SAID_FOR.get(name.replace("_", "-"), name), errors="replace")

@@ -139,6 +139,9 @@ def _render_main(tree: Any, url: str, title: str) -> Draft | None:
     return draft
 
 
+_NEVER_SEEN = frozenset({
+    "script", "style", "template", "noscript", "iframe", "object", "embed", "canvas", "svg", "textarea", "dialog", "datalist",
+})  # fmt: skip
 _HIDING = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0*\.?0+\s*(?:;|$|!)"
     r"|font-size\s*:\s*0*\.?0+(?:px|pt|em|rem|%)?\s*(?:;|$|!)|content-visibility\s*:\s*hidden"
@@ -168,7 +171,7 @@ def remove_hidden(tree: Any) -> None:
             doomed.append(element)
         elif element.tag in ("html", "body", "head") or element.getparent() is None:
             continue
-        elif _is_hidden(element):
+        elif element.tag in _NEVER_SEEN or _is_hidden(element):
             doomed.append(element)
     for element in doomed:
         if element.getparent() is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+import psutil
 
 from candide.domain.sources import Document
 from candide.ingestion import language
@@ -54,13 +55,14 @@ def main() -> None:
     # It unpacks itself into a file, which is not allowed afterwards.
     language.load()
     confine(memory_bytes)
+    process = psutil.Process()
     while header := source.read(4):
         request = msgspec.msgpack.decode(source.read(int.from_bytes(header)), type=Request)
         data = source.read(request.size)
         give_seconds(request.seconds)
         reply = answer(request, data)
         del data
-        reply.is_full = _peak_bytes() * 4 > memory_bytes
+        reply.is_full = reply.is_full or process.memory_info().rss * 4 > memory_bytes
         _write(sink, msgspec.msgpack.encode(reply))
 
 
@@ -100,15 +102,6 @@ def _read_file(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise UnreadableDocument(f"the file cannot be read: {error.strerror or error}") from error
-
-
-def _peak_bytes() -> int:
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _write(sink: BinaryIO, message: bytes) -> None:
