@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ class Bench:
         return True
 
 
+@lru_cache(maxsize=1 << 18)
 def stem(word: str, language: str) -> str:
     analyzer = get_analyzer(find_stem_field(language) or PLAIN)
     return next(iter(analyzer.analyze(clean_text(word))), word)

@@ -1,7 +1,7 @@
 """Whether what was found is good enough to answer from.
 
 Two signs are weighed: how near the best passage is to the question in meaning, and how many of the question's telling
-words the best passages hold. Weights and threshold come from `eval/goodness.py`, which prints what they do on questions
+words the best passages hold, the rare ones counting for more. Weights and threshold come from `eval/goodness.py`, which prints what they do on questions
 that the sources answer and on questions that they do not.
 """
 
@@ -13,30 +13,38 @@ from collections.abc import Sequence
 import msgspec
 
 from candide.retrieval.highlights import Stem
-from candide.retrieval.words import content_words, find_words
+from candide.retrieval.words import content_words, distinct_words
 
 TOP = 3
 """So many of the best passages are looked at."""
+AROUND = 40
+"""So many of those that were found tell how rare a word is."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
     cosine: float | None
     """Of the nearest passage; None when vectors were not searched."""
     coverage: float
-    """The largest share of the question's telling words that one of the best passages holds."""
+    """The largest share of the question's telling words, by their rarity, that one of the best passages holds."""
     is_foreign: bool = False
     """Whether the nearest passage is of another language than the question."""
 
 
 def measure_coverage(question: str, texts: Sequence[tuple[str, str]], stem: Stem) -> float:
-    """The coverage of the question by the best of the texts, each with its language."""
+    """The coverage of the question by the best of the texts, which are all that was found, each with its language.
+
+    What stands in most of them is what they have in common, and says little of whether one of them answers.
+    """
     words = content_words(question)
-    best = 0.0
-    for text, language in texts[:TOP]:
-        standing = {stem(word.text, language) for word in find_words(text)}
-        held = sum(stem(word.text, language) in standing for word in words)
-        best = max(best, held / len(words)) if words else 0.0
-    return best
+    held: list[list[bool]] = []
+    for text, language in texts[:AROUND]:
+        standing = {stem(word, language) for word in distinct_words(text)}
+        held.append([stem(word.text, language) in standing for word in words])
+    rarity = [math.log((len(held) + 1) / (sum(column) + 0.5)) for column in zip(*held, strict=True)]
+    shares = (
+        sum(weight for weight, is_held in zip(rarity, row, strict=True) if is_held) for row in held[:TOP]
+    )
+    return max(shares, default=0.0) / sum(rarity) if rarity else 0.0
 
 
 WITH_VECTORS = (-65.11, 75.2, 4.37, 5.59)

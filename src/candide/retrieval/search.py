@@ -104,12 +104,13 @@ class Retrieval:
             _nothing() if only_web else self._find(asked, narrowed, max(DEPTH, 6 * limit), missing),
             self._find_on_web(asked, narrowed, missing) if web else _nothing(),
         )
-        results = self._choose([*local, *from_web], asked, whole, limit, per_source)
+        found = [*local, *from_web]
+        results = self._choose(found, whole, limit, per_source)
         return Found(
             results=[self._show(candidate, asked) for candidate in results],
             query=whole,
             filters=narrowed,
-            is_good=any(map(self._judge, self._weigh(asked, results))),
+            is_good=any(map(self._judge, self._weigh(asked, results, found))),
             missing=sorted(set(missing)),
         )
 
@@ -164,9 +165,9 @@ class Retrieval:
             return []
 
     def _choose(
-        self, candidates: Sequence[Candidate], asked: Query, whole: str, limit: int, per_source: int
+        self, candidates: Sequence[Candidate], whole: str, limit: int, per_source: int
     ) -> list[Candidate]:
-        """The best, with few of each source and one of each group of near-duplicates."""
+        """The best, with few of each source while others have any, and one of each group of near-duplicates."""
         ranked = list(candidates)
         if wants_news(whole):
             now = self._clock()
@@ -176,6 +177,7 @@ class Retrieval:
             ]
         ranked.sort(key=lambda one: -one.score)
         chosen: list[Candidate] = []
+        rest: list[Candidate] = []
         of_source: dict[str, int] = {}
         shown_for: dict[str, str] = {}
         for one in ranked:
@@ -186,25 +188,24 @@ class Retrieval:
                 continue
             shown_for.update(dict.fromkeys(alike, source.id))
             of_source[source.id] = of_source.get(source.id, 0) + 1
-            if of_source[source.id] <= per_source:
-                chosen.append(one)
-                if len(chosen) == limit:
-                    break
-        return chosen
+            (chosen if of_source[source.id] <= per_source else rest).append(one)
+        # Where there are few sources, or one, theirs is the room that is left.
+        return sorted([*chosen[:limit], *rest[: max(0, limit - len(chosen))]], key=lambda one: -one.score)
 
-    def _weigh(self, asked: Query, chosen: Sequence[Candidate]) -> list[Evidence]:
+    def _weigh(self, asked: Query, chosen: Sequence[Candidate], found: Sequence[Candidate]) -> list[Evidence]:
         """The evidence of what the index found, and of what the live web did, which has no vectors."""
         language = tell_language(asked.text)
         every: list[Evidence] = []
         for is_live in (False, True):
-            some = [one for one in chosen if one.is_live == is_live]
-            if not some:
+            best = [one for one in chosen if one.is_live == is_live]
+            if not best:
                 continue
+            rest = [one for one in found if one.is_live == is_live and one not in best]
             texts = [
                 (f"{one.source.title} {one.passage.headings} {one.passage.text}", one.source.language)
-                for one in some
+                for one in [*best, *rest]
             ]
-            nearest = max(some, key=lambda one: -1.0 if one.cosine is None else one.cosine)
+            nearest = max(best, key=lambda one: -1.0 if one.cosine is None else one.cosine)
             is_foreign = bool(language and nearest.source.language) and language != nearest.source.language
             coverage = measure_coverage(asked.text, texts, self._stem)
             every.append(Evidence(nearest.cosine, coverage, is_foreign))

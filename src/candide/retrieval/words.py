@@ -38,6 +38,11 @@ def find_words(text: str) -> list[Word]:
     return [Word(match[0], fold(match[0]), match.start(), match.end()) for match in _WORD.finditer(text)]
 
 
+def distinct_words(text: str) -> set[str]:
+    """The words of the text as they are written, without their places: many times quicker than `find_words`."""
+    return set(_WORD.findall(text))
+
+
 def content_words(text: str) -> list[Word]:
     """The words that say something, each once, in order; all of them where none seems to."""
     every = list({word.folded: word for word in find_words(text)}.values())

@@ -82,7 +82,9 @@ def build_router(services: Services) -> APIRouter:
         before: Annotated[Name, Query(description="Published before then.")] = "",
         type: Annotated[Several, Query(description=f"{', '.join(MEDIA_TYPES)}, or a media type.")] = [],  # noqa: B006, A002
         limit: Annotated[int, Query(ge=1, le=100)] = 10,
-        per_source: Annotated[int, Query(ge=1, le=100, description="Passages of one source at most.")] = 2,
+        per_source: Annotated[
+            int, Query(ge=1, le=100, description="Passages of one source, while others have any.")
+        ] = 2,
     ) -> PassagesPage:
         filters = Filters(
             libraries=tuple([(await services.libraries.find(name)).id for name in library]),
