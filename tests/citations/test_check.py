@@ -122,6 +122,12 @@ def test_a_name_that_no_source_has_is_never_supported(name: str) -> None:
     assert sentence.support == "unsupported"
 
 
+def test_a_german_name_is_told_from_nouns() -> None:
+    sources = [source(1, "Die Brücke über den Fluss wurde 1894 von Schmidt nach langer Arbeit vollendet.")]
+    assert only("Die Brücke wurde 1894 von Schmidt vollendet [1].", sources=sources).support == "supported"
+    assert only("Die Brücke wurde 1894 von Möller vollendet [1].", sources=sources).support == "unsupported"
+
+
 def test_a_short_answer_leans_on_its_question() -> None:
     assert only("330 m [1].", "Quelle est la hauteur de la tour Eiffel ?").support == "supported"
     assert only("En 1889 [1].", "Quand le musée du Caire a-t-il ouvert ?").support == "unsupported"

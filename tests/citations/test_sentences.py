@@ -99,3 +99,17 @@ def test_where_sentences_end(text: str, expected: list[str]) -> None:
 def test_headings_rows_and_quoted_blocks_are_told_apart() -> None:
     text = "# T\n\n| A | B |\n|---|---|\n| 1 | 2 |\n\n> Oui.\n\nNon."
     assert [span.kind for span in split(text)] == ["heading", "heading", "row", "quote", "prose"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Un titre\nUne phrase. Une autre", ["Un titre", "Une phrase.", "Une autre"]),
+        ("La tour mesure\n330 m\nde hauteur.", ["La tour mesure", "330 m\nde hauteur."]),
+        ("Une phrase\n\nsans fin", ["Une phrase", "sans fin"]),
+        ("Die 3. Oktober-Feier\r\nEnde", ["Die 3. Oktober-Feier", "Ende"]),
+        (" \n ", []),
+    ],
+)
+def test_lines_of_plain_text(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in split_prose(text)] == expected

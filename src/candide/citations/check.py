@@ -99,7 +99,8 @@ class _Edits:
         self._edits: list[tuple[int, int, str]] = []
 
     def add(self, start: int, end: int, replacement: str) -> None:
-        self._edits.append((start, end, replacement))
+        if (start, end, replacement) not in self._edits:
+            self._edits.append((start, end, replacement))
 
     def apply(self, text: str) -> str:
         self._edits.sort()
@@ -317,7 +318,7 @@ class _Draft:
         rest = _blank(text, span, [(t.start, t.end) for t in inside] + [(q.start, q.end) for q in quotations])
         claim = read_claim(_SIGNS.sub(" ", bare), question)
         # A number that was not asked about is a statement.
-        refuses = is_refusal(bare.strip()) and not set(claim.numerals) - set(read_claim(question).numerals)
+        refuses = is_refusal(rest.strip()) and not set(claim.numerals) - set(read_claim(question).numerals)
         return cls(
             text=sentence,
             span=span,

@@ -34,8 +34,8 @@ def extract(question: str, sources: Sequence[NumberedSource], *, limit: int = 3)
     places = [
         place
         for one in show(sources)
-        for place in one.places
-        if place.end - place.start <= LONGEST and not _UNFIT.search(place.text) and _is_single(place)
+        for place in one.singles
+        if place.end - place.start <= LONGEST and not _UNFIT.search(place.text)
     ]
     wanted = {word.stem for word in find_words(question) if not word.is_stop and len(word.folded) > 2}
     frequency = Counter(key for place in places for key in place.stems & wanted)
@@ -60,11 +60,6 @@ def extract(question: str, sources: Sequence[NumberedSource], *, limit: int = 3)
         if all(places[at].text != places[other].text for other in chosen):
             chosen.append(at)
     return _write([places[at] for at in chosen])
-
-
-def _is_single(place: Place) -> bool:
-    """Whether it is one sentence and not two that follow each other."""
-    return place in place.shown.places[: (len(place.shown.places) + 1) // 2]
 
 
 def _write(places: Sequence[Place]) -> Extract:

@@ -78,6 +78,8 @@ _PLAIN = re.compile(
     r"^\W*(?:je ne (?:sais|peux|trouve|dispose)\b|i (?:do not|don['’]t|cannot|can['’]t|could not|couldn['’]t|am unable|['’]m unable|was unable)\b"
     r"|no (?:lo )?s[eé]\b|no puedo\b|no se (?:menciona|indica|especifica|dice)\b|ich (?:weiß|kann)\b.*\bnicht\b|on ne (?:sait|trouve) pas\b"
     r"|(?:cela|ce|ceci|il) n['’](?:est|y) (?:a )?pas (?:\w+ )?(?:mentionn|précis|indiqu|spécifi|dit)|it is (?:not|un)\s?(?:\w+ )?(?:mention|specif|stated|clear|known)"
+    r"|there (?:is|are|was) no (?:\w+ )?(?:information|mention|answer|details?|evidence)\b|il n['’]y a (?:pas|aucune?) (?:d['’]|de )?(?:information|mention|réponse|détail)"
+    r"|no hay (?:información|mención|respuesta|datos)\b|es gibt keine (?:angaben|informationen|antwort|hinweise)\b"
     r"|not (?:mentioned|specified|stated)|unknown from|es wird nicht|das wird nicht|(?:cette|l['’])\s?information n['’]est pas|this information is not)",
     re.IGNORECASE | re.DOTALL,
 )

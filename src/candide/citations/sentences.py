@@ -81,16 +81,18 @@ def split(text: str, tokens: list[Token] | None = None) -> list[Span]:
     return _join_marks(masked, spans)
 
 
+_BREAK = re.compile(r"\n(?:\s*\n|(?=\s*[^\sa-zà-öø-ÿα-ωа-я]))")
+
+
 def split_prose(text: str) -> list[tuple[int, int]]:
-    """The sentences of a plain text, whose lines are its paragraphs."""
+    """The sentences of a plain text. A line's end is that of a paragraph, unless the next goes on in small letters."""
     spans: list[tuple[int, int]] = []
     at = 0
-    for line in text.splitlines(keepends=True):
-        stripped = line.strip()
-        if stripped:
-            start = at + line.index(stripped[0])
-            spans += _sentences(text, start, start + len(stripped))
-        at += len(line)
+    for found in [*_BREAK.finditer(text), None]:
+        end = found.end() if found else len(text)
+        if trimmed := _trim(text, at, end):
+            spans += _sentences(text, *trimmed)
+        at = end
     return spans
 
 

@@ -36,16 +36,20 @@ Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
 ENOUGH = 0.65
 """The share of a sentence's weight that passages must hold."""
-ENOUGH_ACROSS = 0.88
+ENOUGH_ACROSS = 0.89
 """The cosine above which a sentence of another language says the same (of multilingual-e5-small)."""
 ENOUGH_SHORT = 0.5
 """The same of a short answer together with its question."""
 ASKED = 0.3
 """The share of a question's words that stand around what answers it in short."""
+RIVAL = 0.67
+"""The share of those that stand in one sentence of a passage at most which the sentence of a short answer must have."""
 NEW = 0.5
 """The share of what the question did not say that passages must hold; all of it where it is one or two words."""
 GAIN = 0.12
 """What a further place must add to the share, to be cited as well."""
+OWN = 0.3
+"""The share that such a place must hold by itself: one number in common is no evidence."""
 LIKELY = 5
 """How many places of another language a sentence is compared with by meaning."""
 MOST_EMBEDDED = 40
@@ -95,7 +99,10 @@ class Shown:
     """All its words, with those of its title and headings, as names are compared."""
     stems: frozenset[str]
     keys: frozenset[str]
+    singles: list[Place] = field(default_factory=list["Place"])
+    """Its sentences."""
     places: list[Place] = field(default_factory=list["Place"])
+    """Its sentences, and each two that follow each other."""
 
 
 @dataclass(slots=True)
@@ -106,6 +113,8 @@ class Claim:
     language: str
     numerals: list[frozenset[str]]
     names: list[str]
+    nouns: list[tuple[str, str]]
+    """Of German, what may be a name or a noun, as a name and as a stem: one or the other must stand there."""
     stems: dict[str, float]
     """With what each weighs."""
     is_negative: bool
@@ -145,8 +154,8 @@ def _read(source: NumberedSource, passage: Passage) -> Shown:
         keys=frozenset(held_keys(numerals)) | title_keys,
     )
     spans = split_prose(passage.text)
-    singles = [_place(shown, start, end, words, numerals, title_keys) for start, end in spans]
-    shown.places = singles + [_join(one, other) for one, other in itertools.pairwise(singles)]
+    shown.singles = [_place(shown, start, end, words, numerals, title_keys) for start, end in spans]
+    shown.places = shown.singles + [_join(one, other) for one, other in itertools.pairwise(shown.singles)]
     return shown
 
 
@@ -221,6 +230,7 @@ def read_claim(text: str, question: str = "") -> Claim:
     language = tell_language(words, text)
     asked = {word.stem for word in find_words(question) if not word.is_stop}
     names: dict[str, None] = {}
+    nouns: list[tuple[str, str]] = []
     stems: dict[str, float] = {}
     for at, word in enumerate(words):
         if word.is_stop or any(n.start <= word.start and word.end <= n.end for n in numerals):
@@ -232,18 +242,37 @@ def read_claim(text: str, question: str = "") -> Claim:
             names[word.name] = None
         elif len(word.folded) > 2 or not word.folded.isascii():
             stems[key] = _ASKED_WEIGHT if key in asked else 1.0
+            if (
+                language == "de"
+                and word.is_capital
+                and not _NOUN.search(word.folded)
+                and not _begins(text, word)
+            ):
+                nouns.append((word.name, key))
     return Claim(
         text=text,
         language=language,
         numerals=[n.keys for n in numerals if not (n.is_word and "2" in n.keys)],
         names=list(names),
+        nouns=nouns,
         stems=stems,
         is_negative=has_negation(text),
         words=words,
     )
 
 
-_BEGINS = re.compile(r"(?:^|[.!?:;]\s|[«“\"‘(*_>\n|-]\s*)\Z")
+_BEGINS = re.compile(r"(?:\A|[.!?:;]\s|[«“\"‘(*_>\n|-]\s*)\Z")
+
+
+_NOUN = re.compile(
+    "(?:ung|ungen|heit|heiten|keit|keiten|schaft|schaften|tion|tionen|tat|taten|nis|nisse|chen|ismus|ling)$"
+)
+"""Endings that no German name has."""
+
+
+def _begins(text: str, word: Word) -> bool:
+    """Whether a word has its capital from where it stands."""
+    return _BEGINS.search(text, max(0, word.start - 8), word.start) is not None
 
 
 def _is_name(text: str, words: list[Word], at: int, language: str) -> bool:
@@ -261,7 +290,7 @@ def _is_name(text: str, words: list[Word], at: int, language: str) -> bool:
     if language == "de":
         # Every noun is a capital's: two side by side are a name.
         return bool(beside)
-    if _BEGINS.search(text, 0, word.start):
+    if _begins(text, word):
         return bool(beside)
     return True
 
@@ -269,6 +298,13 @@ def _is_name(text: str, words: list[Word], at: int, language: str) -> bool:
 def _is_beside(text: str, one: Word, other: Word) -> bool:
     first, second = sorted((one, other), key=lambda word: word.start)
     return text[first.end : second.start] in (" ", "-", "\u00a0", ". ")
+
+
+_WANTS_NUMBER = re.compile(
+    r"\b(?:combien|how many|cu[áa]nt[oa]s?|wie ?viele?|(?:quelle|quelles) ann[ée]es?|(?:what|which) years?|qu[ée] año"
+    r"|welche\w jahr)\b",
+    re.IGNORECASE,
+)
 
 
 class Judge:
@@ -281,6 +317,7 @@ class Judge:
             for word in find_words(question)
             if not word.is_stop and len(word.folded) > 2 and word.folded not in _REPORTING
         }
+        self._wants_number = _WANTS_NUMBER.search(question) is not None
         self._embed = embed
         self._vectors: dict[str, Sequence[float]] = {}
 
@@ -336,7 +373,9 @@ class Judge:
             ranked = max(
                 (
                     (_weigh(claim, soft, held, place), len(place.words) * -0.001, at, place)
-                    for at, place in enumerate(place for one in shown for place in one.places)
+                    for at, place in enumerate(
+                        place for one in shown for place in (one.singles if is_short else one.places)
+                    )
                 ),
                 default=None,
                 key=lambda item: (item[0] + item[1], -item[2]),
@@ -344,7 +383,7 @@ class Judge:
             if ranked is None:
                 break
             score = ranked[0] / total
-            if chosen and score < best + GAIN:
+            if chosen and (score < best + GAIN or _weigh(claim, soft, _NOTHING, ranked[3]) < OWN * total):
                 break
             chosen.append(ranked[3])
             best = score
@@ -352,16 +391,26 @@ class Judge:
             bool(chosen)
             and best >= (ENOUGH_SHORT if is_short else ENOUGH)
             and _bears_hard(claim, [place.shown for place in chosen], chosen)
+            and _bears_nouns(claim, chosen)
             and _new_held(claim, chosen) >= (min(own, 2) if own <= 2 else NEW * own)
-            and (not is_short or self._is_asked_about(chosen[0]))
+            and (
+                not is_short
+                or (self._is_asked_about(chosen[0]) and (bool(claim.numerals) or not self._wants_number))
+            )
             and not _contradicts(claim, chosen[0])
         )
         return Verdict(supported, best, chosen)
 
     def _is_asked_about(self, place: Place) -> bool:
-        """Whether enough of the question stands around a place for a short answer to be one to it."""
-        held = sum(key in place.stems or key in place.shown.stems for key in self._asked)
-        return held >= ASKED * len(self._asked)
+        """Whether a short answer found here is one to the question: enough of its words stand here, and not many more
+        at another place of the passage."""
+        held = self._count_asked(place)
+        most = max(self._count_asked(other) for other in place.shown.singles)
+        around = sum(key in place.shown.stems for key in self._asked)
+        return around >= ASKED * len(self._asked) and held >= RIVAL * most
+
+    def _count_asked(self, place: Place) -> int:
+        return len(place.stems & self._asked.keys())
 
     def _judge_across(self, claim: Claim, shown: list[Shown]) -> Verdict:
         bearing = [one for one in shown if _bears_hard(claim, [one])]
@@ -412,11 +461,21 @@ class _Held:
     keys: frozenset[str]
 
 
+_NOTHING = _Held(frozenset(), frozenset(), frozenset())
+
+
 def _held(places: Sequence[Place]) -> _Held:
     return _Held(
         frozenset[str]().union(*(place.stems for place in places)),
         frozenset[str]().union(*(place.names for place in places)),
         frozenset[str]().union(*(place.keys for place in places)),
+    )
+
+
+def _bears_nouns(claim: Claim, places: Sequence[Place]) -> bool:
+    return all(
+        any(stem in place.shown.stems or has_name(name, place.shown.names) for place in places)
+        for name, stem in claim.nouns
     )
 
 
