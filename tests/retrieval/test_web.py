@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candide.compose import compose
 from candide.domain.retrieval import Filters
 from candide.domain.sources import WEB_LIBRARY, Document
 from candide.errors import FetchError, UnreadableDocument
@@ -19,6 +22,7 @@ from candide.retrieval import web as engines
 from candide.retrieval.query import parse_query
 from candide.retrieval.web import Brave, SearXNG, Tavily, WebHit, WebSearch
 from candide.retrieval.web_pages import WebPages, spell_query
+from candide.settings import load_settings
 
 from .conftest import cut_paragraphs, stem
 
@@ -381,3 +385,41 @@ def test_a_query_is_spelled_with_the_operators_that_engines_have_in_common() -> 
     )
     spelled = spell_query(asked, asked.filters)
     assert spelled == 'prix "loi de finances" -gaz -"gaz naturel" site:lemonde.fr OR site:insee.fr'
+
+
+async def test_a_composed_candide_reads_the_pages_itself(
+    tmp_path: Path, empty_database: Path, start_server: ServerStarter
+) -> None:
+    page = (
+        "<html lang='fr'><head><title>Les prix en avril</title></head><body><nav>Menu</nav><article><h1>Les prix</h1>"
+        "<p>L'inflation a ralenti à 2,2 % en avril, selon l'institut de la statistique, après 2,3 % en mars.</p>"
+        "<p>Les prix de l'énergie ont augmenté de 3,8 % sur un an, ceux des services de 3 %.</p></article></body></html>"
+    )
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/search":
+            here = f"http://{request.host}"
+            return web.json_response({"results": [{"url": f"{here}/prix"}, {"url": f"{here}/gone"}]})
+        if request.path == "/prix":
+            return web.Response(text=page, content_type="text/html")
+        return web.Response(status=404)
+
+    url = await start_server(handle)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_database, home)
+    flags = {
+        "home": str(home), "engine_urls": "http://127.0.0.1:9/v1", "web_search": "searxng", "web_search_url": url,
+        "fetch_allowed": url.removeprefix("http://"),
+    }  # fmt: skip
+    services = await compose(load_settings(flags, {}), answers=False)
+    try:
+        found = await services.retriever.search("De combien est l'inflation en avril ?", web=True)
+        assert (found.missing, found.is_good) == ([], True)
+        best = found.results[0]
+        assert best.source.uri == f"{url}/prix"
+        assert "2,2 %" in best.passage.text
+        text, _, _ = await services.sources.read_text(best.source.id)
+        assert text[best.passage.start : best.passage.end] == best.passage.text
+    finally:
+        await services.close()
