@@ -80,12 +80,15 @@ export function rarely(call: () => Promise<unknown>): () => void {
     }
     isResting = true
     isWanted = false
-    void call().finally(() =>
-      setTimeout(() => {
-        isResting = false
-        if (isWanted) run()
-      }, REST_MS),
-    )
+    // What fails in passing is asked for again with the next change, or after the cut.
+    void call()
+      .catch(() => {})
+      .finally(() =>
+        setTimeout(() => {
+          isResting = false
+          if (isWanted) run()
+        }, REST_MS),
+      )
   }
   return run
 }
