@@ -24,6 +24,8 @@ MAX_DEPTH = 250
 MIN_MAIN = 0.2
 """Main text that is a smaller part of the visible text than this was not found: it is taken whole instead."""
 MIN_MAIN_CHARACTERS = 200
+MAX_PAGE = 1_000_000
+"""Characters of a page's HTML; the main text of a longer one is not looked for, which would take minutes."""
 
 _AROUND = ("nav", "aside", "footer", "header", "form", "menu")
 _AROUND_ROLES = frozenset(
@@ -39,11 +41,12 @@ def read_html(text: str, url: str = "") -> Document:
     tree = parse(text)
     if tree is None:
         return Document(text="")
-    facts = _find_facts(tree, url)
+    is_long = len(text) > MAX_PAGE
+    facts = _find_facts(tree, url, is_long)
     remove_hidden(tree)
     whole = _render(_without_surroundings(tree))
     draft = whole
-    if _has_surroundings(tree):
+    if not is_long and _has_surroundings(tree):
         main = _render_main(tree, url, str(facts["title"]))
         least = min(MIN_MAIN_CHARACTERS, whole.length // 2)
         if main is not None and main.length >= max(least, int(whole.length * MIN_MAIN)):
@@ -234,14 +237,14 @@ def _parse_color(value: str) -> str | None:
     return None
 
 
-def _find_facts(tree: Any, url: str) -> dict[str, Any]:
+def _find_facts(tree: Any, url: str, is_long: bool) -> dict[str, Any]:
     """Title, author, site, language as declared, and publication date, by Document's names."""
     from trafilatura.metadata import extract_metadata
 
     facts: dict[str, Any] = {"language": (tree.get("lang") or "").split("-")[0].strip().lower()[:3]}
     try:
         found: Any = extract_metadata(
-            copy.deepcopy(tree),
+            _copy_head(tree) if is_long else copy.deepcopy(tree),
             default_url=url or None,
             date_config={
                 "original_date": True,
@@ -267,6 +270,15 @@ def _find_facts(tree: Any, url: str) -> dict[str, Any]:
     facts["site"] = _tidy(site) or host
     facts["published"] = published
     return facts
+
+
+def _copy_head(tree: Any) -> Any:
+    page = etree.Element("html")
+    head = tree.find("head")
+    if head is not None:
+        page.append(copy.deepcopy(head))
+    etree.SubElement(page, "body")
+    return page
 
 
 def _tidy(text: str) -> str:
