@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candide.ingestion.duplicates import MAX_DISTANCE, Duplicates, fingerprint
@@ -55,6 +55,7 @@ def test_a_short_text_has_none() -> None:
 
 
 @given(st.text(max_size=500))
+@settings(deadline=None)
 def test_it_fits_a_databases_integer(text: str) -> None:
     value = fingerprint(text * 10)
     assert value is None or -(2**63) <= value < 2**63
@@ -65,6 +66,7 @@ def test_it_fits_a_databases_integer(text: str) -> None:
     others=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
     bits=st.sets(st.integers(0, 63), max_size=MAX_DISTANCE),
 )
+@settings(deadline=None)
 def test_a_near_fingerprint_is_found_among_others(value: int, others: list[int], bits: set[int]) -> None:
     near = value & 0xFFFFFFFFFFFFFFFF
     for bit in bits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candide.ingestion.extraction.charsets import decode
@@ -94,6 +94,7 @@ def test_characters_that_nobody_sees_are_left_out() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("hpirv"), st.text(max_size=40)), max_size=20))
+@settings(deadline=None)
 def test_headings_stand_in_the_text_where_they_say(blocks: list[tuple[str, str]]) -> None:
     draft = Draft()
     for kind, text in blocks:
@@ -119,6 +120,7 @@ def test_headings_stand_in_the_text_where_they_say(blocks: list[tuple[str, str]]
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_any_markdown_and_any_page_is_read(text: str) -> None:
     for document in (read_markdown(text), read_html(f"<p>{text}")):
         document.text.encode()

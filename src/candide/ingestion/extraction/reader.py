@@ -24,10 +24,6 @@ def read(data: bytes, *, name: str = "", media_type: str = "", url: str = "") ->
         raise UnreadableDocument(f"it is {error}, which is not read", hint=WHAT_IS_READ) from error
     try:
         document = _read_as(found, data, media_type, url)
-    except ModuleNotFoundError:
-        from candide.ingestion.extraction.office import read_office
-
-        document = read_office(data, found)
     except TooLong as error:
         raise UnreadableDocument("it has more text than a document can have", hint="split it") from error
     if not document.text:
