@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from candide.domain.messages import Message
 from candide.retrieval.words import Word, empty_words, find_words, fold, tell_language
@@ -49,7 +50,7 @@ _ASKING = _words(
     "does do is was were are has have can could will would"
 )
 _ENTITY = _words(
-    "who whom whose which what qui quel quelle quels quelles lequel laquelle name cite wer welche quien"
+    "who whom whose which what qui quel quelle quels quelles lequel laquelle name called appelle nom cite wer welche quien"
 )
 """Questions of these words are answered with a name, which the next question may be about."""
 
@@ -73,12 +74,14 @@ _POINTING = re.compile(
     r"(?!year|month|week|morning|time|century|is|was|are|were|annee|semaine|matin|mois|fois|siecle|the|a)\w{3,}"
     r"|ce (?!mois|matin|soir|jour|qui|que|qu|sont|fut|siecle)\w{3,}"
     r"|(?:the|le|la|les|ce) (?:former|latter|deuxieme|(?:first|second|last) one|derniere?|premiere?)$"
-    r"|there$|la bas|y (?:habite|vit|vivent|trouve|est|sont)\w*|cela|ca$|(?:to|of|from|by|with|about|for|after|before) (?:that|this|those|these)$)"
+    r"|there$|la bas|y (?:habite|vit|vivent|trouve|est|sont)\w*|cela|ca$|(?:to|of|from|by|with|about|for|after|before) (?:that|this|those|these)$"
+    r"|l (?:a|ont|avait|avaient|aurait|auraient)\b|(?:next|afterwards|ensuite|par la suite)$"
+    r"|(?:peut|peux|peuvent|pouvez|doit|doivent|faut|veut|pour|de|d|comment|pourquoi) en \w+(?:er|ir|re)\b)"
 )
 """What points back, beside pronouns; matched on folded words."""
 _IMPERSONAL = re.compile(
     r"\b(?:y a t il|il y (?:a|avait|aura)|faut il|il (?:faut|est|fait|s agit)|est il (?:possible|vrai|necessaire|utile|interdit"
-    r"|permis|obligatoire|legal|dangereux|normal|prudent)|s il (?:vous|te)|fait il|pleut il|existe t il|s agit il"
+    r"|permis|obligatoire|legal|dangereux|normal|prudent)|s il (?:vous|te)|fait il (?:beau|chaud|froid|bon|mauvais|nuit|jour|si|quel)|temps fait il|pleut il|existe t il|s agit il"
     r"|se passe t il|reste t il|suffit il|vaut il|"
     r"(?:is|was|does|will|would|did) it (?:true|possible|legal|safe|necessary|that|take|mean|cost|rain|better|normal|worth|to)"
     r"|it (?:is|s|takes?|costs?|rains?|means?)|(?:time|day|date) is it)\b"
@@ -137,7 +140,11 @@ def _complete(question: str, context: str, answer: str) -> str:
     asks = any(word.folded in _ASKING for word in find_words(rest)[:2]) or len(find_words(rest)) > 6
     if continues and not asks:
         return _replace(context, rest) or f"{_cut(context)} {question}"
-    if (continues and not _find_names(rest)) or _points_back(question, words, plain):
+    if (
+        (continues and not _find_names(rest))
+        or _points_back(question, words, plain)
+        or _shortens_name(context, question, words)
+    ):
         return _add(question, _find_topics(context, answer))
     return question
 
@@ -183,6 +190,16 @@ def _points_back(question: str, words: Sequence[Word], plain: str) -> bool:
     return False
 
 
+def _shortens_name(context: str, question: str, words: Sequence[Word]) -> bool:
+    """Whether a question without names calls what was named by a part of its name: "the tower" of the Eiffel Tower."""
+    if _find_names(question):
+        return False
+    parts = {
+        word.folded for start, end in _find_names(context) for word in find_words(context[start:end])
+    } - empty_words()
+    return any(word.folded in parts and before.folded in _DETERMINERS for before, word in pairwise(words))
+
+
 def _find_topics(context: str, answer: str) -> list[str]:
     """The names that a pronoun may stand for: those of the question before and, where it asked for one, of its answer."""
     names = [context[start:end] for start, end in _find_names(context)]
@@ -194,7 +211,7 @@ def _find_topics(context: str, answer: str) -> list[str]:
             if word.folded not in empty and word.folded not in _BARE and word.folded not in _ORDERS
         ]
         names = [" ".join(names[:6])] if names else []
-    if any(word.folded in _ENTITY for word in find_words(context)[:4]):
+    if any(word.folded in _ENTITY for word in find_words(context)[:6]):
         first = _SENTENCE_END.split(answer.strip(), maxsplit=1)[0]
         found = [first[start:end] for start, end in _find_names(first, is_answer=True)]
         names = [*names[:MAX_NAMES], *found[:2]]
