@@ -39,7 +39,8 @@ def encode_event(event: Event) -> bytes:
 class ResponseWriter:
     """Writes one response; `body` is the response object, up to date at any time.
 
-    `known` are the sources of earlier answers, by number; `include` names what is told beside the usual.
+    `known` are the sources of earlier answers, by number; `include` names what is told beside the usual. Of a response
+    that has ended `completed_at` is when, in seconds since 1970.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class ResponseWriter:
         *,
         known: Mapping[int, NumberedSource] | None = None,
         include: Collection[str] = (),
+        completed_at: float | None = None,
     ) -> None:
         self.body = body
+        self._completed_at = completed_at
         self.grounding: Grounding | None = None
         """What the answer rests on, once its sources are found."""
         self._sources = dict(known or {})
@@ -189,7 +192,7 @@ class ResponseWriter:
     def end(self, status: str) -> Event:
         self.body["status"] = status
         if status == "completed":
-            self.body["completed_at"] = int(time.time())
+            self.body["completed_at"] = int(self._completed_at or time.time())
         kind = "response.failed" if status in ("failed", "cancelled") else f"response.{status}"
         return self._event(kind, response=dict(self.body))
 

@@ -413,10 +413,12 @@ async def follow_turn(
 async def _make_writer(
     services: ResponseServices, stored: StoredResponse, now: dict[str, Any], include: Sequence[str]
 ) -> ResponseWriter:
+    assert stored.turn_id is not None
     known: dict[int, NumberedSource] = {}
-    if stored.turn_id is not None and stored.previous_id is not None and stored.body["tools"]:
+    if stored.previous_id is not None and stored.body["tools"]:
         known = await find_known_sources(services, stored.turn_id)
-    return ResponseWriter({**stored.body, **now}, known=known, include=include)
+    ended_at = (await services.turns.get(stored.turn_id)).finished_at
+    return ResponseWriter({**stored.body, **now}, known=known, include=include, completed_at=ended_at)
 
 
 def _feed_turn_event(writer: ResponseWriter, event: TurnEvent) -> list[Event]:
