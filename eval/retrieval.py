@@ -1,18 +1,17 @@
 """How well the index finds what answers a question: words alone, vectors alone, and both fused, side by side.
 
-    python eval/retrieval.py [--data ../shared/dev-data] [--cache FOLDER] [--every 4]
+    python eval/retrieval.py [--data ../shared/dev-data] [--every 4]
 
 Questions of PIAF (French) and XQuAD (English; German and Spanish questions over the English paragraphs), each answered
 by one of the set's paragraphs, through the product's own index, embedder and fusion. A paragraph is a passage. Printed are
-recall at 1, 5 and 10, the mean reciprocal rank and nDCG at 10. Embedding takes minutes; --cache keeps the vectors.
---every takes each n-th question of PIAF.
+recall at 1, 5 and 10, the mean reciprocal rank and nDCG at 10. Embedding takes some ten minutes, once: `vectors.py` keeps what
+was made. --every takes each n-th question of PIAF.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import math
 import sys
@@ -25,13 +24,12 @@ from typing import Any, NamedTuple
 from candide.domain.retrieval import Filters, Hit, IndexChange, WordQuery
 from candide.domain.sources import Passage, Source
 from candide.index.embedded import EmbeddedIndex
-from candide.index.embedder import E5Embedder
 from candide.retrieval.fusion import fuse_hits, fuse_ranks
+from vectors import KeptEmbedder
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPTH = 60
 """So many hits of each list are fused."""
-BATCH = 64
 
 
 class Question(NamedTuple):
@@ -79,36 +77,6 @@ def read_questions(path: Path, every: int) -> list[Question]:
     return questions[::every]
 
 
-class CachedEmbedder:
-    """The product's embedder, whose vectors are kept in a folder between runs."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._embedder = E5Embedder()
-        self._folder = folder
-
-    async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
-        digest = hashlib.sha256(json.dumps([self._embedder.name, are_questions, *texts]).encode()).hexdigest()
-        path = None if self._folder is None else self._folder / f"{digest[:32]}.json"
-        if path is not None and path.exists():
-            return json.loads(path.read_text())
-        made: list[list[float]] = []
-        for at in range(0, len(texts), BATCH):
-            some = texts[at : at + BATCH]
-            if are_questions:
-                made += [await self._embedder.embed_query(text) for text in some]
-            else:
-                made += await self._embedder.embed_passages(some)
-            print(f"\r{len(made)} of {len(texts)} embedded", end="", file=sys.stderr)
-        print(file=sys.stderr)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(made))
-        return made
-
-    async def close(self) -> None:
-        await self._embedder.close()
-
-
 def measure(lists: Sequence[Sequence[Hit]], questions: Sequence[Question]) -> list[float]:
     """Recall at 1, 5 and 10, mean reciprocal rank at 10, nDCG at 10."""
     ranks = [
@@ -122,12 +90,12 @@ def measure(lists: Sequence[Sequence[Hit]], questions: Sequence[Question]) -> li
     return [*recalls, reciprocal, gain]
 
 
-async def evaluate(one: EvaluationSet, embedder: CachedEmbedder) -> list[dict[str, Any]]:
+async def evaluate(one: EvaluationSet, embedder: KeptEmbedder) -> list[dict[str, Any]]:
     changes = read_passages(one.passages, one.passages_language)
     questions = read_questions(one.questions, one.every)
     texts = [passage.text for change in changes for passage in change.passages]
-    vectors = await embedder.embed(texts, are_questions=False)
-    asked = await embedder.embed([question.text for question in questions], are_questions=True)
+    vectors = await embedder.embed_passages(texts)
+    asked = [await embedder.embed_query(question.text) for question in questions]
     with tempfile.TemporaryDirectory() as folder:
         index = EmbeddedIndex(Path(folder) / "index")
         await index.prepare(len(changes), "evaluation")
@@ -157,7 +125,6 @@ async def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "dev-data")
-    parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--every", type=int, default=4)
     chosen = parser.parse_args()
     if not chosen.data.is_dir():
@@ -171,7 +138,7 @@ async def main() -> None:
         EvaluationSet("XQuAD, German to English", english, xquad / "xquad.de.json", "en", "de"),
         EvaluationSet("XQuAD, Spanish to English", english, xquad / "xquad.es.json", "en", "es"),
     ]
-    embedder = CachedEmbedder(chosen.cache)
+    embedder = KeptEmbedder()
     begun = time.perf_counter()
     print(
         "| set | found by | recall@1 | recall@5 | recall@10 | MRR@10 | nDCG@10 |\n|---|---|---|---|---|---|---|"
