@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -210,6 +211,24 @@ async def test_near_duplicates_are_of_one_group(place: Place, tmp_path: Path) ->
     await place.read(tmp_path / "c.txt")
     groups = {source.title: source.group_id for source in await place.list_sources()}
     assert groups["a"] == groups["b"] != groups["c"]
+
+
+async def test_an_index_that_is_lost_is_made_again_at_the_next_start(
+    open_place: PlaceOpener, tmp_path: Path
+) -> None:
+    place = await open_place()
+    await place.read(write_lines(tmp_path / "corpus.jsonl", 100))
+    await place.close()
+    shutil.rmtree(tmp_path / "home" / "index")
+    again = await open_place()
+    async with asyncio.timeout(PATIENCE_S):
+        while not any((tmp_path / "home" / "index").glob("words/*")) or again.ingestion.process_id is None:
+            await asyncio.sleep(0.05)
+        while True:
+            with contextlib.suppress(AssertionError):
+                if await again.check_index("garden") == 100:
+                    break
+            await asyncio.sleep(0.1)
 
 
 async def test_a_watched_folder_is_read_as_it_changes_also_while_nobody_watched(

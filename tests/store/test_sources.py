@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 
 import pytest
 
@@ -115,6 +117,59 @@ async def test_a_target_that_is_added_again_takes_the_new_wishes_over(store: Sto
     await libraries.remove_target(first.id)
     with pytest.raises(NotFound):
         await libraries.get_target(first.id)
+
+
+async def test_a_due_target_is_taken_once(store: Store) -> None:
+    libraries = LibraryStore(store.database)
+    library = await libraries.create("news")
+    wanted = [
+        Target(kind="feed", uri=f"https://example.org/{n}", refresh_s=60.0, next_check_at=n * 10.0)
+        for n in (1, 2, 3)
+    ]
+    await libraries.add_targets(library.id, [*wanted, Target(kind="page", uri="https://example.org/page")])
+    assert await libraries.next_due() == 10.0
+    first, second = await asyncio.gather(libraries.take_due(20.0), libraries.take_due(20.0))
+    assert sorted(target.uri for target in first + second) == [
+        "https://example.org/1",
+        "https://example.org/2",
+    ]
+    assert await libraries.next_due() == 30.0
+    await libraries.delete(library.id)
+    assert await libraries.take_due(1e9) == []
+    assert await libraries.next_due() is None
+
+
+async def test_what_was_not_seen_again_and_whose_target_is_gone_is_found(store: Store) -> None:
+    libraries, sources = LibraryStore(store.database), SourceStore(store.database)
+    library = await libraries.create("news")
+    (target,) = await libraries.add_targets(library.id, [Target(kind="folder", uri="/docs")])
+    new = [make_source(name, f"The text of {name}.") for name in "abc"]
+    for one in new:
+        one.target_id = target.id
+    await sources.keep(library.id, new)
+    known = await sources.find_of_target(target.id)
+    assert set(known) == {"a", "b", "c"}
+    between = time.time()
+    await sources.keep(library.id, new[:1])
+    assert sorted(await sources.find_stale(target.id, between, 9)) == sorted(
+        known[name].source_id for name in "bc"
+    )
+    assert await sources.find_orphans(9) == []
+    await libraries.remove_target(target.id)
+    assert len(await sources.find_orphans(2)) == 2
+    await sources.remove(await sources.find_orphans(9))
+    assert await sources.find_orphans(9) == []
+
+
+async def test_jobs_that_have_ended_are_forgotten_but_for_the_latest(store: Store) -> None:
+    libraries, jobs = LibraryStore(store.database), JobStore(store.database)
+    library = await libraries.create("news")
+    made = [await jobs.create(library.id, []) for _ in range(5)]
+    for job in made[:4]:
+        await jobs.move(job.id, "cancelled")
+    await jobs.trim(2)
+    assert [job.id for job in await jobs.list()] == [job.id for job in reversed(made[2:])]
+    assert [job.id for job in await jobs.list(unended=True)] == [made[4].id]
 
 
 async def test_a_job_goes_on_where_it_stood(store: Store) -> None:

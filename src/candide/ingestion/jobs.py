@@ -166,7 +166,11 @@ class Ingestion:
             removed += await self._sources.remove(found)
             await asyncio.sleep(0)
         path = Path(target.uri)
-        if path.is_relative_to(Path(self._config.home) / "uploads"):
+        is_ours = path.is_relative_to(Path(self._config.home) / "uploads") and target.kind in (
+            "file",
+            "jsonl",
+        )
+        if is_ours and all(one.uri != target.uri for one in await self._libraries.list_targets()):
             await asyncio.to_thread(path.unlink, missing_ok=True)
         self._wake()
         return removed

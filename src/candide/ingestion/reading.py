@@ -216,8 +216,8 @@ class Reader:
             return Checked(etag=file.stamp)
         began, position = self._begin_lines(target, file)
         lines = jsonl.read(path, position)
-        given = 0
-        while True:
+        is_enough = False
+        while not is_enough:
             try:
                 some = await asyncio.to_thread(_read_lines, lines)
             except OSError as error:
@@ -239,11 +239,9 @@ class Reader:
                         await self._keeper.renew(new, reached=reached)
                     else:
                         await self._keeper.add(new, reached=reached)
-                given += 1
-                if given == target.options.limit:
+                is_enough = one.line == target.options.limit
+                if is_enough:
                     break
-            if given == target.options.limit:
-                break
             progress = self._job.progress
             progress.current = f"{target.uri}:{some[-1].line}"
             progress.found = max(progress.done, progress.done * file.size // max(1, some[-1].position))

@@ -41,6 +41,7 @@ _FIND = sa.select(*_COLUMNS).where(sources.c.id == sa.bindparam("source"))
 _KNOWN = sa.select(
     sources.c.key, sources.c.id, sources.c.content_hash, sources.c.etag, sources.c.last_modified
 )
+_HOLD = sa.select(libraries.c.id).where(libraries.c.id == sa.bindparam("library")).with_for_update()
 _TAKE_NUMBERS = (
     counters.update()
     .where(counters.c.name == sa.bindparam("counter"))
@@ -75,6 +76,8 @@ class SourceStore:
     async def keep(self, library_id: str, new: Sequence[NewSource]) -> list[Outcome]:
         """Keep sources, all of them or none; what each was to the library. No key may be there twice."""
         async with self._database.write(durable=False) as connection:
+            # Two that keep the same source at once would both find it new.
+            await connection.execute(_HOLD, {"library": library_id})
             known = await _find_known(connection, library_id, [one.key for one in new])
             outcomes: list[Outcome] = []
             fresh: list[NewSource] = []
