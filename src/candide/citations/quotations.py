@@ -18,6 +18,9 @@ NEAR = 80.0
 SHORT = 3
 """Words up to which what stands in quotation marks may be a term or a title."""
 
+LONGEST = 1_500
+"""Characters that a quotation may have."""
+
 _PAIRS = {"“": "”", "«": "»", "„": "“”", "‘": "’", '"': '"', "「": "」", "『": "』", "»": "«", "‹": "›"}
 _SIGN = re.compile('[“”«»„‘’"「」『』‹›]')
 _GAP = re.compile(r"\s*(?:[\[(]\s*(?:…|\.\.\.)\s*[\])]|…|\.\.\.)\s*")
@@ -64,7 +67,10 @@ def _close_of(text: str, start: int) -> int:
         return -1
     depth = 1
     closers = _PAIRS[sign]
-    for found in _SIGN.finditer(text, start + 1):
+    limit = min(len(text), start + LONGEST)
+    if all(text.find(closer, start + 1, limit) < 0 for closer in closers):
+        return -1
+    for found in _SIGN.finditer(text, start + 1, limit):
         at = found.start()
         if found[0] in closers and _closes(text, at, sign):
             depth -= 1

@@ -11,8 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-LONGEST = 2_000
-"""Characters that a code span, a formula or the text of a link may have."""
+LONGEST = 1_000
+"""Characters that a code span or a formula may have."""
+LONGEST_BRACKET = 300
+"""Characters that may stand in brackets, the text of a link above all."""
+DEEPEST = 8
+"""How many lists within each other a line may begin."""
 LARGEST_RANGE = 20
 """How many numbers `[1-9]` may stand for."""
 
@@ -26,6 +30,8 @@ _LIST_MARKER = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t]+")
 _MAYBE_LIST_MARKER = re.compile(r"(?:[-*+]|\d{1,9}[.)]?)[ \t]*")
 _PARAGRAPH_END = re.compile(r"\n[ \t\r>]*\n")
 _MAYBE_PARAGRAPH_END = re.compile(r"\n[ \t\r>]*\Z")
+_RUN = re.compile(r"`+|~+")
+_DOLLAR = re.compile(r"\\.?|\$", re.DOTALL)
 _PRICE = re.compile(r"[\d.,]")
 _FORMULA = re.compile(r"[\\^_={}<>]|\s[-+*/]\s")
 
@@ -125,8 +131,8 @@ class Scanner:
     def _start_line(self) -> None:
         text = self._text
         start = at = self._at
-        while True:
-            at = _LINE_START.match(text, at).end()  # type: ignore[union-attr]
+        for _ in range(DEEPEST):
+            at = _end_of(_LINE_START, text, at)
             if at == len(text):
                 self._need()
                 break
@@ -187,20 +193,19 @@ class Scanner:
 
     def _run_end(self, at: int) -> int:
         """The end of the run of one character that begins here."""
-        end = at
-        while end < len(self._text) and self._text[end] == self._text[at]:
-            end += 1
+        end = _end_of(_RUN, self._text, at)
         if end == len(self._text):
             self._need()
         return end
 
-    def _limit(self, at: int) -> int:
+    def _limit(self, at: int, longest: int = LONGEST) -> int:
         """How far what begins here may go: the end of its paragraph, or the longest it may be.
 
         Whether it is the true limit, or merely what has come so far, `_closes_before` asks.
         """
-        found = _PARAGRAPH_END.search(self._text, at)
-        return min(found.start() if found else len(self._text), at + LONGEST)
+        end = min(len(self._text), at + longest)
+        found = _PARAGRAPH_END.search(self._text, at, end)
+        return found.start() if found else end
 
     def _wait_for_close(self, limit: int) -> None:
         """No close stands before `limit`: one may still come where the text itself ends there."""
@@ -258,28 +263,24 @@ class Scanner:
             self._at = at + 1
             return
         limit = self._limit(at + 1)
-        position = at + 1
-        while position < limit:
-            if text[position] == "\\":
-                position += 2
-            elif text[position] != "$":
-                position += 1
-            else:
-                if position + 1 == len(text):
-                    self._need()
-                following = text[position + 1 : position + 2]
-                if following == "$":
+        for sign in _DOLLAR.finditer(text, at + 1, limit):
+            position = sign.start()
+            if sign[0] != "$":
+                continue
+            if position + 1 == len(text):
+                self._need()
+            following = text[position + 1 : position + 2]
+            if following == "$":
+                self._at = at + 1
+                return
+            if position > at + 1 and not text[position - 1].isspace() and not following.isalnum():
+                inner = text[at + 1 : position]
+                if _PRICE.match(inner) and " " in inner and not _FORMULA.search(inner):
                     self._at = at + 1
-                    return
-                if position > at + 1 and not text[position - 1].isspace() and not following.isalnum():
-                    inner = text[at + 1 : position]
-                    if _PRICE.match(inner) and " " in inner and not _FORMULA.search(inner):
-                        self._at = at + 1
-                    else:
-                        self._emit("inline", at, position + 1)
-                        self._at = position + 1
-                    return
-                position += 1
+                else:
+                    self._emit("inline", at, position + 1)
+                    self._at = position + 1
+                return
         self._wait_for_close(limit)
         self._at = at + 1
 
@@ -309,7 +310,7 @@ class Scanner:
         """Where the bracket that opens here closes; -1 when it does not."""
         opener = self._text[at]
         closer = _OPENERS[opener]
-        limit = self._limit(at + 1)
+        limit = self._limit(at + 1, LONGEST_BRACKET)
         depth = 0
         for found in re.finditer(r"\\.|[\[\]【】［］]", self._text[at:limit]):
             if found[0] == opener:
@@ -339,6 +340,12 @@ class Scanner:
             return
         self._emit("bracket", at, close + 1, _numbers(bracket[1] or bracket[2] or bracket[3]))
         self._at = close + 1
+
+
+def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where what matches here ends; `at` where nothing does."""
+    found = pattern.match(text, at)
+    return found.end() if found else at
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from candide.citations.vocabulary import ALL_STOP, ENDINGS, NEGATIONS, OPPOSITES
 
 _CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]+")
 
-_CONTRACTED = re.compile(r"\w+n['’]t\b", re.IGNORECASE)
+_CONTRACTED = re.compile(r"(?<=n)['’]t\b", re.IGNORECASE)
 _NO_DENIAL = re.compile(
     r"\bne (?:\w+ )?que\b|\bn['’]\w+ (?:\w+ )?que?\b|\bpas (?:seulement|moins|que)\b|\bnot only\b|\bno[.°]? ?\d",
     re.IGNORECASE,
