@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from candide.domain.retrieval import Filters
@@ -154,7 +155,10 @@ async def add_nomiracl(bench: Bench, count: int) -> list[Case]:
 
 def fit(cases: Sequence[Case]) -> list[float]:
     """Logistic regression by Newton's method; every set, and each of its two kinds of questions, weighs the same."""
-    known = [case for case in cases if case.evidence is not None]
+    lengths = [len(goodness.describe(case.evidence)) for case in cases if case.evidence]
+    known = [
+        case for case in cases if case.evidence and len(goodness.describe(case.evidence)) == max(lengths)
+    ]
     kinds = [(case.kind, case.is_answered) for case in known]
     weights = np.array([1 / kinds.count(kind) for kind in kinds])
     signs = np.array([goodness.describe(case.evidence) for case in known if case.evidence])
@@ -172,7 +176,7 @@ def estimate(evidence: Evidence | None, weights: Sequence[float] | None) -> floa
     """How probable it is that the passages answer; 0 where nothing was found."""
     if evidence is None:
         return 0.0
-    if weights is None:
+    if weights is None or len(weights) != len(goodness.describe(evidence)):
         return goodness.estimate(evidence)
     return 1 / (1 + math.exp(-sum(a * b for a, b in zip(weights, goodness.describe(evidence), strict=True))))
 
@@ -232,26 +236,12 @@ async def main() -> None:
             print(f"\n{'words and vectors' if with_vectors else 'words alone'}")
             # The cases stand in pairs, of which one is answered and one is not.
             halves = [[case for n, case in enumerate(cases) if n // 2 % 2 == half] for half in (0, 1)]
+            if args.dump and with_vectors:
+                args.dump.write_bytes(b"\n".join(msgspec.json.encode(case) for case in cases))
             weights = fit(halves[0]) if args.fit else None
             if weights is not None:
-                print("weights:", ", ".join(f"{weight:.3f}" for weight in weights))
+                print("weights:", ", ".join(f"{weight:.2f}" for weight in weights))
             report(halves[1] if args.fit else cases, weights)
-            if args.dump and with_vectors:
-                import msgspec
-
-                args.dump.write_bytes(
-                    b"\n".join(
-                        msgspec.json.encode(
-                            {
-                                "kind": c.kind,
-                                "question": c.question,
-                                "answered": c.is_answered,
-                                "evidence": c.evidence,
-                            }
-                        )
-                        for c in cases
-                    )
-                )
         await writer.close()
         await bench.index.close()
         await database.close()
