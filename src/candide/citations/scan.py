@@ -61,14 +61,14 @@ class Scanner:
     def __init__(self) -> None:
         self._text = ""
         """What is not settled, from `_base` of the whole text on."""
-        self._base = 0
-        self._at = 0
+        self._base: int = 0
+        self._at: int = 0
         self._is_last = False
         self._starts_line = True
         self._after_blank = True
         self._in_list = False
         self._fence = ""
-        self._fence_start = 0
+        self._fence_start: int = 0
         self._found: list[Token] = []
 
     def feed(self, text: str) -> list[Token]:
