@@ -3870,7 +3870,7 @@ export interface operations {
                 /** @description Ids or names; all libraries when there is none. */
                 library?: string[];
                 limit?: number;
-                /** @description Passages of one source at most. */
+                /** @description Passages of one source, while others have any. */
                 per_source?: number;
                 /** @description Words, "phrases", -words, site:, before:, after:, lang:, library:, type: */
                 query: string;
