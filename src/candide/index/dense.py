@@ -99,17 +99,15 @@ class VectorIndex:
             assert self._reader is not None
             query = _to_bytes([vector], self._dimensions)[0]
             condition, values = _condition(filters)
-            if not condition:
-                return self._find_near(query, limit, "", ())
-            neighbours = max(FIRST_NEIGHBOURS, 2 * limit)
-            hits = self._find_near(query, limit, condition, values, neighbours)
             total = self._count_rows()
+            neighbours = limit + limit // 2 + 8 if not condition else max(FIRST_NEIGHBOURS, 2 * limit)
+            hits = self._find_near(query, limit, condition, values, neighbours)
             if len(hits) >= limit or total <= neighbours:
                 return hits
-            # The filters let few through: compare those that they do one by one, unless they are many all the same.
+            # Few of the near ones are wanted, or there any more: compare all that are, unless they are many all the same.
             rows = self._reader.execute(
                 "SELECT v.passage, s.id, v.vector FROM sources s JOIN vectors v ON v.source = s.number"  # noqa: S608
-                f" WHERE {condition} LIMIT {SCAN_ROWS + 1}",
+                f" WHERE {condition or 'true'} LIMIT {SCAN_ROWS + 1}",
                 values,
             ).fetchall()
             if len(rows) > SCAN_ROWS:
@@ -133,11 +131,10 @@ class VectorIndex:
             raise
 
     def _find_near(
-        self, query: np.ndarray[Any, Any], limit: int, condition: str, values: Sequence[Any], most: int = 0
+        self, query: np.ndarray[Any, Any], limit: int, condition: str, values: Sequence[Any], neighbours: int
     ) -> list[Hit]:
-        """By the graphs and the tail; those that are gone, or do not pass, are looked past up to `most` of each."""
+        """By the graphs and the tail, of each of which so many neighbours are looked at."""
         assert self._reader is not None
-        neighbours = most or limit + limit // 2 + 8
         scores: dict[int, float] = {}
         for graph in self._graphs.values():
             graph.expansion_search = max(EXPANSION_SEARCH, neighbours)
@@ -156,7 +153,8 @@ class VectorIndex:
             marks = ",".join("?" * len(some))
             there = dict(
                 self._reader.execute(
-                    "SELECT v.passage, s.id FROM vectors v JOIN sources s ON s.number = v.source"  # noqa: S608
+                    # CROSS JOIN has SQLite begin with the few passages, whatever else there is an index for.
+                    "SELECT v.passage, s.id FROM vectors v CROSS JOIN sources s ON s.number = v.source"  # noqa: S608
                     f" WHERE v.passage IN ({marks}) {where}",
                     (*some, *values),
                 ).fetchall()
@@ -232,20 +230,28 @@ class VectorIndex:
         with _trouble_is_named():
             connection = self._open_writer()
             with _transaction(connection):
-                for change in changes:
-                    self._apply(connection, change, vectors)
+                removes = [self._apply(connection, change, vectors) for change in changes]
                 if changes:
                     connection.execute(
                         "UPDATE meta SET value = ? WHERE name = 'position'", (changes[-1].seq,)
                     )
-            if connection.execute("SELECT count(*) FROM tail").fetchone()[0] >= TAIL_ROWS:
+            is_long = connection.execute("SELECT count(*) FROM tail").fetchone()[0] >= TAIL_ROWS
+            if is_long or (any(removes) and self._has_many_removed(connection)):
                 self._make_graph(connection)
+
+    def _has_many_removed(self, connection: sqlite3.Connection) -> bool:
+        """Whether much of what the graphs hold is gone."""
+        count = "SELECT (SELECT coalesce(sum(rows), 0) FROM graphs), (SELECT count(*) FROM vectors), (SELECT count(*) FROM tail)"
+        graphs, live, tail = connection.execute(count).fetchone()
+        return graphs > TAIL_ROWS and graphs - (live - tail) > REMOVED_SHARE * graphs
 
     def _apply(
         self, connection: sqlite3.Connection, change: IndexChange, vectors: Mapping[int, Sequence[float]]
-    ) -> None:
+    ) -> bool:
+        """Whether vectors were removed."""
         known = connection.execute("SELECT number FROM sources WHERE id = ?", (change.source_id,)).fetchone()
         source = change.source
+        gone: list[tuple[int]] = []
         if known is not None:
             kept = {passage.id for passage in change.passages} if source is not None else set[int]()
             rows = connection.execute("SELECT passage FROM vectors WHERE source = ?", known).fetchall()
@@ -255,7 +261,7 @@ class VectorIndex:
             if source is None:
                 connection.execute("DELETE FROM sources WHERE number = ?", known)
         if source is None:
-            return
+            return bool(gone)
         row = (source.library_id, source.site.lower().strip("."), source.language, source.media_type, source.published)  # fmt: skip
         connection.execute(
             "INSERT INTO sources (id, library, site, language, media_type, published) VALUES (?, ?, ?, ?, ?, ?)"
@@ -274,6 +280,7 @@ class VectorIndex:
             )
             if done.rowcount:
                 connection.execute("INSERT INTO tail VALUES (?)", (passage,))
+        return bool(gone)
 
     def make_graphs(self) -> None:
         """Make a graph of whatever is in none."""
@@ -288,8 +295,7 @@ class VectorIndex:
             "SELECT file, rows FROM graphs ORDER BY rows"
         ).fetchall()
         merged: list[str] = []
-        live = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
-        if sum(count for _, count in graphs) + len(rows) > (live + TAIL_ROWS) / (1 - REMOVED_SHARE):
+        if self._has_many_removed(connection):
             rows = connection.execute("SELECT passage, vector FROM vectors").fetchall()
             base = _new_graph(self._dimensions)
             merged = [file for file, _ in graphs]
