@@ -142,14 +142,15 @@ class VectorIndex:
             scores.update(zip(found.keys.tolist(), (1.0 - found.distances).tolist(), strict=True))
         if self._tail is not None and self._tail[1]:
             matrix, passages = self._tail
-            near = _compare(query, matrix.tobytes())
+            near = _multiply(matrix, query)
             for at in near.argsort()[::-1][:neighbours]:
                 scores[passages[at]] = float(near[at])
         ordered = sorted(scores, key=lambda passage: -scores[passage])
         hits: list[Hit] = []
         where = f"AND {condition}" if condition else ""
-        for at in range(0, len(ordered), MAX_IDS):
-            some = ordered[at : at + MAX_IDS]
+        step = min(MAX_IDS, limit + limit // 2 + 8)
+        for at in range(0, len(ordered), step):
+            some = ordered[at : at + step]
             marks = ",".join("?" * len(some))
             there = dict(
                 self._reader.execute(
@@ -210,7 +211,7 @@ class VectorIndex:
         finally:
             self._reader.execute("COMMIT")
         self._graphs = {file: self._graphs.get(file) or self._view(file, size) for file, size in files}
-        self._tail = (_from_bytes(b"".join(row[1] for row in rows), self._dimensions), [r[0] for r in rows])
+        self._tail = (_scale_to_one(b"".join(row[1] for row in rows), self._dimensions), [r[0] for r in rows])
 
     def _view(self, file: str, size: int) -> Any:
         path = self._folder / file
@@ -498,12 +499,24 @@ def _from_bytes(packed: bytes, dimensions: int) -> np.ndarray[Any, Any]:
 
 def _compare(query: np.ndarray[Any, Any], packed: bytes) -> np.ndarray[Any, Any]:
     """The cosines of a vector with others, shape (n,)."""
+    return _multiply(_scale_to_one(packed, len(query)), query)
+
+
+def _multiply(matrix: np.ndarray[Any, Any], query: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The cosines of a vector with the rows, of length 1, of a matrix."""
     import numpy as np
 
-    matrix = _from_bytes(packed, len(query)).astype(np.float32)
-    wanted = query.astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * np.sqrt(wanted @ wanted)
-    return (matrix @ wanted) / np.maximum(lengths, 1e-9)
+    # Not by BLAS: its threads wait for each other in a loop, and for long where others are at work.
+    return np.einsum("ij,j->i", matrix, _scale_to_one(query.tobytes(), len(query))[0])
+
+
+def _scale_to_one(packed: bytes, dimensions: int) -> np.ndarray[Any, Any]:
+    """Shape (n, dimensions), float32, each vector of length 1."""
+    import numpy as np
+
+    matrix = _from_bytes(packed, dimensions).astype(np.float32)
+    matrix /= np.maximum(np.sqrt(np.einsum("ij,ij->i", matrix, matrix)), 1e-9)[:, None]
+    return matrix
 
 
 def _new_graph(dimensions: int) -> Any:
