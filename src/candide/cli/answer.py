@@ -304,7 +304,7 @@ class LiveView:
         seconds = f" · {waited:.0f} s" if waited >= 2 else ""
         trouble = f" · {self._trouble}" if self._trouble else ""
         stage = self._stage or f"waiting for {self._waiting_for}"
-        return f"{spinner} {stage}{seconds}{trouble}" if waited > 0.3 else spinner
+        return f"{spinner} {stage}{seconds}{trouble}" if self._stage or waited > 0.3 else spinner
 
 
 @contextlib.contextmanager
