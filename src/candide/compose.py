@@ -22,7 +22,7 @@ from candide.engine.routes import Routes
 from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
 from candide.index.analysis import PLAIN, clean_text, find_stem_field, get_analyzer
-from candide.index.embedded import EmbeddedIndex
+from candide.index.choice import choose_index
 from candide.index.embedder import E5Embedder
 from candide.ingestion.jobs import Ingestion
 from candide.ingestion.protocol import WorkerConfig
@@ -80,7 +80,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         libraries = LibraryStore(database, changes)
         sources = SourceStore(database, changes)
         jobs = JobStore(database, changes)
-        index = EmbeddedIndex(settings.index_dir)
+        index = choose_index(settings.database, settings.index_dir)
         stack.push_async_callback(index.close)
         embedder = E5Embedder()
         stack.push_async_callback(embedder.close)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from candide.domain.turns import Turn
 from candide.store.conversations import ConversationStore
@@ -68,21 +65,11 @@ class Store:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'candide.db'}"
-        return
-    admin_url = sa.make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+asyncpg")
-    name = f"candide_test_{secrets.token_hex(6)}"
-    admin = create_async_engine(admin_url, isolation_level="AUTOCOMMIT")
-    async with admin.connect() as connection:
-        await connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    # The plain form, as people write it.
-    yield admin_url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    async with admin.connect() as connection:
-        await connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    await admin.dispose()
+        return f"sqlite:///{tmp_path / 'candide.db'}"
+    return request.getfixturevalue("postgres_database")
 
 
 @pytest.fixture

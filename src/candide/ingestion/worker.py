@@ -37,7 +37,7 @@ from candide.domain.retrieval import (
     WordQuery,
 )
 from candide.errors import CandideError, Conflict, EngineError
-from candide.index.embedded import EmbeddedIndex
+from candide.index.choice import choose_index
 from candide.index.embedder import E5Embedder
 from candide.index.indexer import Indexer
 from candide.ingestion.duplicates import Duplicates
@@ -356,7 +356,7 @@ async def work(config: WorkerConfig, say: Callable[[Said], None], begin: Callabl
         embedder = E5Embedder() if config.embeds else None
         if embedder is not None:
             stack.push_async_callback(embedder.close)
-        index = EmbeddedIndex(Path(config.index_dir))
+        index = choose_index(config.database_url, Path(config.index_dir))
         stack.push_async_callback(index.close)
         worker = Worker(config, database, index, embedder, say)
         begin(worker)
