@@ -34,7 +34,7 @@ def use_words_only(candide: Candide) -> None:
 def write_corpus(path: Path, count: int) -> Path:
     with path.open("w") as file:
         for n in range(count):
-            file.write(json.dumps({"_id": str(n), "text": f"The garden has bed {n}. " * 20}) + "\n")
+            file.write(json.dumps({"_id": str(n), "text": f"The garden has bed {n}. " * 8}) + "\n")
     return path
 
 
@@ -118,7 +118,7 @@ def test_mistake_of_the_caller_ends_with_2_and_the_next_step(candide: Candide) -
 
 def test_ctrl_c_pauses_a_job_of_ones_own_and_resume_goes_on(candide: Candide, tmp_path: Path) -> None:
     use_words_only(candide)
-    corpus = write_corpus(tmp_path / "corpus.jsonl", 4000)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", 2000)
     process = candide.start("add", str(corpus), "-l", "Garden")
     deadline = time.monotonic() + 60
     while not any(candide.home.glob("index/words/*")):
@@ -130,10 +130,10 @@ def test_ctrl_c_pauses_a_job_of_ones_own_and_resume_goes_on(candide: Candide, tm
     assert "paused; candide jobs resume job_" in err.decode()
     (job,) = candide.run("jobs", "--json").json()
     assert job["state"] == "paused"
-    assert 0 < job["progress"]["done"] < 4000
+    assert 0 < job["progress"]["done"] < 2000
     done = candide.run("jobs", "resume", job["id"])
     assert done.code == 0
-    assert candide.run("libraries", "--json").json()[0]["sources"] == 4000
+    assert candide.run("libraries", "--json").json()[0]["sources"] == 2000
 
 
 def test_a_running_server_reads_on_without_the_command(candide: Candide, docs: Path) -> None:
@@ -152,8 +152,8 @@ def test_a_terminal_shows_how_far_it_is(
     candide: Candide, terminal: Callable[..., Terminal], tmp_path: Path
 ) -> None:
     use_words_only(candide)
-    corpus = write_corpus(tmp_path / "corpus.jsonl", 3000)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", 1200)
     screen: Any = terminal("add", str(corpus), "-l", "Garden", columns=100)
     screen.wait_for(r"Garden .*\d+/\d+ read")
-    screen.wait_for("Garden: 3000 added")
+    screen.wait_for("Garden: 1200 added")
     assert screen.wait() == 0
