@@ -135,6 +135,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
 
         search = Search(
             retriever=retriever,
+            searches_web=settings.web_search != "off",
             list_names=libraries.list_names,
             find_unread=jobs.find_unread,
             check=Checker(embedder).check,

@@ -62,6 +62,8 @@ class Services:
     sources: SourceStore
     index: PassageIndex
     retriever: Retriever
+    searches_web: bool = False
+    """Whether a search engine is set for the live web."""
     jobs: JobStore
     ingestion: Ingestion
     turns: TurnStore
