@@ -135,7 +135,6 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
 
         search = Search(
             retriever=retriever,
-            searches_web=settings.web_search != "off",
             list_names=libraries.list_names,
             find_unread=jobs.find_unread,
             check=Checker(embedder).check,
@@ -203,6 +202,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             sources=sources,
             index=index,
             retriever=retriever,
+            searches_web=settings.web_search != "off",
             jobs=jobs,
             ingestion=ingestion,
             turns=turns,
