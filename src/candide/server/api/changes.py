@@ -28,7 +28,7 @@ def build_router(services: Services) -> APIRouter:
     @router.get(
         "/changes",
         summary="What changes, as it does; nothing is replayed",
-        description="Events: `hello` once, `conversation` with its summary after anything about it has changed; `folders`, `prompts`, `preferences`, `shares`, `status` with nothing. After a new connection, read afresh what you show.",
+        description="Events: `hello` once, `conversation` with its summary after anything about it has changed; `folders`, `prompts`, `preferences`, `shares`, `libraries`, `jobs`, `status` with nothing. After a new connection, read afresh what you show.",
         response_class=EventStream,
         status_code=200,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
