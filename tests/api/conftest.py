@@ -47,9 +47,11 @@ class Place:
         return client
 
 
-async def _serve(script: Script, home: Path, ready: Future[Place], stop: asyncio.Event) -> None:
+async def _serve(
+    script: Script, home: Path, ready: Future[Place], stop: asyncio.Event, settings: dict[str, Any]
+) -> None:
     async with ScriptedEngine(script) as engine:
-        flags = {"home": home, "engine_urls": (engine.url,), "embedded": False, "titles": False}
+        flags = {"home": home, "engine_urls": (engine.url,), "embedded": False, "titles": False, **settings}
         services = await compose(load_settings(flags, {}))
         app = create_app(services)
         server = uvicorn.Server(
@@ -82,7 +84,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def starter(home: Path) -> Iterator[Callable[..., Place]]:
+def starter(home: Path, **settings: Any) -> Iterator[Callable[..., Place]]:
     started: list[tuple[Place, asyncio.Event, threading.Thread]] = []
 
     def start(script: Script | None = None) -> Place:
@@ -91,7 +93,7 @@ def starter(home: Path) -> Iterator[Callable[..., Place]]:
 
         def run() -> None:
             try:
-                asyncio.run(_serve(script or Script(), home, ready, stop))
+                asyncio.run(_serve(script or Script(), home, ready, stop, settings))
             except BaseException as error:
                 if not ready.done():
                     ready.set_exception(error)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 SHOWN_WORDS = 80
 """Characters of a sentence that is pointed at."""
 SHOWN_UNREAD = 5
+MISSING = {
+    "web": "the web could not be searched; the setting web_search names a search engine",
+    "vectors": "passages were found by their words alone",
+    "words": "passages were found by their meaning alone",
+}
+"""What is said of a part of the search that did not work."""
 
 
 def all_sentences(grounding: Grounding) -> list[Sentence]:
@@ -107,7 +113,7 @@ def say_grounding(grounding: Grounding, sources: Iterable[NumberedSource]) -> li
     ]
     if grounding.sources and not grounding.checked:
         lines.append("the answer was not checked against its sources")
-    lines += [f"the search went on without its part '{part}'" for part in grounding.missing]
+    lines += [MISSING.get(part, f"the search went on without '{part}'") for part in grounding.missing]
     return lines
 
 

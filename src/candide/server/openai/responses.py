@@ -43,7 +43,7 @@ from candide.server.openai.hidden_turns import (
 )
 from candide.server.openai.response_events import Event, ResponseWriter, encode_event
 from candide.server.openai.response_wire import ResponseRequest, to_chat_messages
-from candide.server.openai.search_tools import Libraries, read_wishes
+from candide.server.openai.search_tools import Places, read_wishes
 from candide.server.openai.streams import OpenStream, open_stream
 from candide.server.requests import StrictRoute
 from candide.server.routers import make_router
@@ -60,13 +60,10 @@ PARAMS = {
 """Parameters of a chat request, and what they are called here."""
 
 
-class ResponseServices(TurnServices, Protocol):
+class ResponseServices(TurnServices, Places, Protocol):
     """What this API needs of the server's services."""
 
     responses: ResponseStore
-
-    @property
-    def libraries(self) -> Libraries: ...
 
 
 class DeletedResponse(BaseModel):
@@ -349,7 +346,7 @@ async def submit_turn(services: ResponseServices, writing: Writing, body: Respon
     """Save the question, the turn that answers it, and the response that is to be kept; run the turn."""
     messages: list[dict[str, Any]] = writing.asked["messages"]
     params = {name: value for name, value in writing.asked.items() if name != "messages"}
-    search = await read_wishes(services.libraries, body.tools or ()) if body.searches else None
+    search = await read_wishes(services, body.tools or ()) if body.searches else None
     if "tools" in params:
         what = "in the background" if body.background else "beside those that search"
         raise BadRequest(f"functions cannot be called {what}", param="tools")

@@ -35,7 +35,7 @@ class Comparison(Wire):
 
 class Compound(Wire):
     type: Literal["and", "or"]
-    filters: Annotated[list[Filter], Field(max_length=50)]
+    filters: Annotated[list[Comparison], Field(max_length=50)]
 
 
 def _kind(value: Any) -> str:
@@ -104,7 +104,25 @@ class Libraries(Protocol):
     async def find(self, name: str) -> Library: ...
 
 
-async def read_wishes(libraries: Libraries, tools: Sequence[Any]) -> SearchWishes | None:
+class Places(Protocol):
+    """Where this server can search."""
+
+    @property
+    def libraries(self) -> Libraries: ...
+
+    @property
+    def searches_web(self) -> bool: ...
+
+
+def check_web(places: Places, param: str) -> None:
+    """Raise BadRequest where the web cannot be searched."""
+    if not places.searches_web:
+        raise BadRequest(
+            "no search engine is set for the web", param=param, hint="set web_search in the settings"
+        )
+
+
+async def read_wishes(places: Places, tools: Sequence[Any]) -> SearchWishes | None:
     """What is to be searched, as the tools of a request say it; None when none of them searches.
 
     Raises NotFound for a library that is not there, and BadRequest for what cannot be done.
@@ -117,12 +135,15 @@ async def read_wishes(libraries: Libraries, tools: Sequence[Any]) -> SearchWishe
     for number, tool in enumerate(tools):
         if isinstance(tool, FileSearchTool):
             for place, name in enumerate(tool.vector_store_ids):
-                found.append(await _find(libraries, name, f"tools[{number}].vector_store_ids[{place}]"))
+                found.append(
+                    await _find(places.libraries, name, f"tools[{number}].vector_store_ids[{place}]")
+                )
             limits += [] if tool.max_num_results is None else [tool.max_num_results]
             if tool.filters is not None:
                 param = f"tools[{number}].filters"
                 filters.append((read_filters(tool.filters, param), param))
         elif isinstance(tool, WebSearchTool):
+            check_web(places, f"tools[{number}]")
             web = True
             if tool.filters is not None and tool.filters.allowed_domains:
                 param = f"tools[{number}].filters.allowed_domains"

@@ -36,6 +36,7 @@ from candide.server.openai.hidden_turns import (
     follow_events,
     stopped_if_left,
 )
+from candide.server.openai.search_tools import Places, check_web
 from candide.server.openai.streams import DONE, describe_failure
 from candide.server.openai.wire import ChatRequest
 from candide.server.sse import EventStream
@@ -44,7 +45,7 @@ NOT_TOGETHER = ("tools", "functions", "logprobs", "top_logprobs", "response_form
 """Of a request, what an answer with citations cannot be made with."""
 
 
-class ChatServices(TurnServices, Protocol):
+class ChatServices(TurnServices, Places, Protocol):
     """What chats need of the server's services."""
 
 
@@ -52,6 +53,7 @@ async def answer_with_search(
     services: ChatServices, body: ChatRequest, asked: dict[str, Any], request: Request
 ) -> Response:
     """The chat completion, or its stream. Raises BadRequest for what does not go with a search."""
+    check_web(services, "web_search_options")
     for name in NOT_TOGETHER:
         if asked.get(name) and asked[name] != {"type": "text"}:
             raise BadRequest(f"'{name}' does not go with 'web_search_options'", param=name)
