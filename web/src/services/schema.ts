@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * What changes, as it does; nothing is replayed
-         * @description Events: `hello` once, `conversation` with its summary after anything about it has changed; `folders`, `prompts`, `preferences`, `shares`, `status` with nothing. After a new connection, read afresh what you show.
+         * @description Events: `hello` once, `conversation` with its summary after anything about it has changed; `folders`, `prompts`, `preferences`, `shares`, `libraries`, `jobs`, `status` with nothing. After a new connection, read afresh what you show.
          */
         get: operations["follow_changes_api_changes_get"];
         put?: never;
