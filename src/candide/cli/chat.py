@@ -233,9 +233,16 @@ class Chat:
                 self._conversation.id, search=msgspec.to_builtins(wishes) if wishes.is_on else None
             )
             self._conversation.search = wishes
+        if wishes.is_on:
+            await self._say_places(wishes)
+        else:
+            print_note("nothing is searched")
+
+    async def _say_places(self, wishes: SearchWishes) -> None:
         names = {library.id: library.name for library in await self._client.libraries()}
-        places = [names.get(one, one) for one in wishes.libraries] + (["the web"] if wishes.web else [])
-        print_note(f"answers come from {', '.join(places)}" if places else "nothing is searched")
+        places = [names.get(one, "a library that was deleted") for one in wishes.libraries]
+        places += ["the web"] if wishes.web else []
+        print_note(f"answers come from {', '.join(places)}")
 
     def _searched(self) -> SearchWishes:
         if self._conversation is None:
@@ -411,6 +418,8 @@ class Chat:
         title = plain_text(conversation.title) or "an untitled conversation"
         count = f"{len(branch)} message{'' if len(branch) == 1 else 's'}"
         print_note(f"going on with “{title}” ({count}, {ago(conversation.updated_at)}); /new begins afresh")
+        if conversation.search is not None and conversation.search.is_on:
+            await self._say_places(conversation.search)
         await self._show_last()
 
     async def _show_last(self) -> None:
