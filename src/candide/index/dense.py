@@ -99,12 +99,12 @@ class VectorIndex:
             assert self._reader is not None
             query = _to_bytes([vector], self._dimensions)[0]
             condition, values = _condition(filters)
-            total = self._count_rows()
             neighbours = limit + limit // 2 + 8 if not condition else max(FIRST_NEIGHBOURS, 2 * limit)
             hits = self._find_near(query, limit, condition, values, neighbours)
-            if len(hits) >= limit or total <= neighbours:
+            if len(hits) >= limit:
                 return hits
-            # Few of the near ones are wanted, or there any more: compare all that are, unless they are many all the same.
+            # Few of the near ones are wanted, or there any more, or there are no more: compare all that are wanted, unless
+            # they are many all the same.
             rows = self._reader.execute(
                 "SELECT v.passage, s.id, v.vector FROM sources s JOIN vectors v ON v.source = s.number"  # noqa: S608
                 f" WHERE {condition or 'true'} LIMIT {SCAN_ROWS + 1}",
@@ -164,9 +164,6 @@ class VectorIndex:
             if len(hits) >= limit:
                 return hits[:limit]
         return hits
-
-    def _count_rows(self) -> int:
-        return sum(len(graph) for graph in self._graphs.values()) + (len(self._tail[1]) if self._tail else 0)
 
     def _refresh(self) -> bool:
         """Take over what was committed since; False where there is no index."""
