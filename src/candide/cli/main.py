@@ -296,7 +296,8 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, help="How many passages.")] = 10,
     per_source: Annotated[
-        int, typer.Option("--per-source", min=1, max=100, help="How many of one source, while others have any.")
+        int,
+        typer.Option("--per-source", min=1, max=100, help="How many of one source, while others have any."),
     ] = 2,
     site: Annotated[list[str] | None, typer.Option("--site", help="Host, with those below it.")] = None,
     language: Annotated[
