@@ -402,3 +402,12 @@ def test_checking_a_checked_answer_changes_nothing_more(answer: str) -> None:
     if once.text is not None and not any("quote_unmarked" in s.flags for s in once.sentences):
         again = checked(once.text)
         assert again.text is None
+
+
+def test_forms_of_a_word_agree_and_a_river_is_no_german_pronoun() -> None:
+    text = "La Seine est un fleuve français, long de 777 kilomètres, qui coule à Paris."
+    question = "Quelle est la longueur de la Seine ?"
+    checked = check("La Seine est longue de 777 kilomètres [1].", [source(1, text)], question=question)
+    assert [sentence.support for sentence in checked.sentences] == ["supported"]
+    checked = check("La Seine est longue de 778 kilomètres [1].", [source(1, text)], question=question)
+    assert [sentence.support for sentence in checked.sentences] == ["unsupported"]

@@ -35,7 +35,7 @@ STOP: dict[str, frozenset[str]] = {
     ),
     "de": _set(
         "der die das den dem des ein eine einen einem einer eines und oder aber doch denn weil dass daß ob wenn als wie wer was"
-        " wo wann warum welche welcher welches er sie es ihn ihm ihr ihre ihren ihrem ihrer sein seine seinen seinem seiner wir"
+        " wo wann warum welche welcher welches er sie es ihn ihm ihr ihre ihren ihrem ihrer sein seinen seinem seiner wir"
         " uns unser ich mich mir du dich ist sind war waren sei wird werden wurde wurden worden hat haben hatte hatten kann"
         " können konnte konnten muss soll nicht kein keine keinen auch noch nur schon sehr mehr so zu zum zur in im an am auf"
         " aus bei beim mit nach von vom vor für über unter durch gegen ohne um bis seit zwischen während sich man dieser diese"

@@ -38,7 +38,9 @@ def stem(word: str) -> str:
     if len(word) <= 4:
         return word
     found = _FOLDED_SUFFIX.search(word, 4)
-    return (word[: found.start()] if found else word)[:6]
+    kept = (word[: found.start()] if found else word)[:6]
+    # French "long" and "longue", "longueur".
+    return re.sub(r"gue?$", "g", kept)
 
 
 _FOLDED_SUFFIX = re.compile(rf"(?:{'|'.join(sorted({fold(e) for e in ENDINGS}, key=len, reverse=True))})$")
