@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,22 @@ def test_what_was_shown_on_the_branch_is_not_shown_again() -> None:
         [0, 50],
         [0],
     ]
+
+
+def test_where_sources_have_another_language_the_questions_is_named() -> None:
+    [source] = number_sources([], find("a", 0))
+    french = Grounding(sources=[msgspec.structs.replace(source, language="fr")])
+
+    def ask(question: str) -> str:
+        return present_sources([say("user", 1, question)], {"m1": french})[0].text
+
+    assert ask("Who was the first keeper of it?").endswith(
+        "\n\nQuestion: Who was the first keeper of it? (Answer in English.)"
+    )
+    assert ask("Qui en fut la première gardienne ?").endswith(
+        "\n\nQuestion: Qui en fut la première gardienne ?"
+    )
+    assert ask("Kermor?").endswith("Question: Kermor?")
 
 
 def test_sources_that_were_not_good_enough_were_not_shown() -> None:

@@ -10,13 +10,14 @@ The wording is that which the grounding adapter was trained with (shared/assets)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from candide.domain.grounding import Grounding
 from candide.domain.messages import Message
 from candide.domain.sources import NumberedSource, Passage, Result
+from candide.prompt.titles import guess_language
 
 SYSTEM_PROMPT = (
     "You answer from the numbered sources only; you use nothing else. Answer in the language of the question, in one or "
@@ -27,6 +28,12 @@ GROUNDED_PARAMS = {"temperature": 0.0}
 """Unless the user wants others: what stands in the sources is not to be varied."""
 GAP = " […] "
 """Between two passages of one source that do not follow each other."""
+_ANSWER_IN = {
+    "en": "Answer in English.",
+    "fr": "Réponds en français.",
+    "es": "Responde en español.",
+    "de": "Antworte auf Deutsch.",
+}
 _SPACE = re.compile(r"\s+")
 _MARK = re.compile(r"[\[【]([\d\s,†–-]*\d[^\[\]【】]{0,12})[\]】]")
 
@@ -162,7 +169,9 @@ def present_sources(branch: Sequence[Message], groundings: Mapping[str, Groundin
             shown.update((source.id, p.start, p.end) for p in passages)
             if passages:
                 fresh.append(msgspec.structs.replace(source, passages=passages))
-        presented.append(msgspec.structs.replace(message, text=ask_over(fresh, message.text)))
+        languages = {source.language for source in grounding.sources if source.language}
+        asked = ask_over(fresh, message.text) + ask_in_language(message.text, languages)
+        presented.append(msgspec.structs.replace(message, text=asked))
     return presented
 
 
@@ -172,6 +181,14 @@ def ask_over(sources: Sequence[NumberedSource], question: str) -> str:
         return f"Question: {question}"
     lines = [f"[{source.number}] {_title(source)}: {_join(source.passages)}" for source in sources]
     return "Sources:\n" + "\n".join(lines) + f"\n\nQuestion: {question}"
+
+
+def ask_in_language(question: str, languages: Collection[str]) -> str:
+    """A reminder of the question's language where sources have another one: small models answer in theirs."""
+    language = guess_language(question)
+    if language is None or not set(languages) - {language}:
+        return ""
+    return f" ({_ANSWER_IN[language]})"
 
 
 def _title(source: NumberedSource) -> str:
