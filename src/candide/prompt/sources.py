@@ -10,7 +10,7 @@ The wording is that which the grounding adapter was trained with (shared/assets)
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -169,8 +169,8 @@ def present_sources(branch: Sequence[Message], groundings: Mapping[str, Groundin
             shown.update((source.id, p.start, p.end) for p in passages)
             if passages:
                 fresh.append(msgspec.structs.replace(source, passages=passages))
-        languages = {source.language for source in grounding.sources if source.language}
-        asked = ask_over(fresh, message.text) + ask_in_language(message.text, languages)
+        best = grounding.sources[0].language if grounding.sources else ""
+        asked = ask_over(fresh, message.text) + ask_in_language(message.text, best)
         presented.append(msgspec.structs.replace(message, text=asked))
     return presented
 
@@ -183,12 +183,10 @@ def ask_over(sources: Sequence[NumberedSource], question: str) -> str:
     return "Sources:\n" + "\n".join(lines) + f"\n\nQuestion: {question}"
 
 
-def ask_in_language(question: str, languages: Collection[str]) -> str:
-    """A reminder of the question's language where sources have another one: small models answer in theirs."""
+def ask_in_language(question: str, best: str) -> str:
+    """A reminder of the question's language where the best source has another: small models answer in the source's."""
     language = guess_language(question)
-    if language is None or not set(languages) - {language}:
-        return ""
-    return f" ({_ANSWER_IN[language]})"
+    return f" ({_ANSWER_IN[language]})" if language is not None and best not in ("", language) else ""
 
 
 def _title(source: NumberedSource) -> str:
