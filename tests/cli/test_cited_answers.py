@@ -227,7 +227,7 @@ def test_chat_answers_from_libraries(terminal: Callable[..., Terminal]) -> None:
     chat.wait_for(r"^  \* mixed +2 sources")
     chat.wait_for_prompt()
     chat.send("/web")
-    chat.wait_for("answers come from mixed, the web")
+    chat.wait_for("the web cannot be searched here: no search engine is set")
     chat.wait_for_prompt()
     chat.send("/library off")
     chat.wait_for("nothing is searched")

@@ -41,6 +41,7 @@ class StatusView(BaseModel):
     model: str = Field(description="The one that answers when none is named.")
     where: str = Field(description="Where that is: `this machine`, or the engine's host.")
     engine: EngineState
+    searches_web: bool = Field(description="Whether answers can be looked for on the live web.")
     download: Download | None
 
 
@@ -89,6 +90,7 @@ async def _look(services: Services) -> StatusView:
         if fetching
         else next(iter(places), ""),
         engine=engine,
+        searches_web=services.searches_web,
         download=None
         if fetching is None
         else Download(

@@ -38,7 +38,7 @@ async def test_a_new_conversation_says_all_of_itself(here: Here) -> None:
         "id": chat, "title": "t", "current_leaf_id": None, "model": None, "system_prompt": None,
         "created_at": summary["created_at"], "updated_at": summary["created_at"],
         "pinned": False, "archived": False, "unread": False, "folder_id": None, "instructions": "Be kind.",
-        "params": {"temperature": 0.1}, "running": [], "deleted": False,
+        "params": {"temperature": 0.1}, "search": None, "running": [], "deleted": False,
     }  # fmt: skip
     assert (await here.call("GET", f"/api/conversations/{chat}")).json == {**summary, "messages": []}
 

@@ -2063,6 +2063,11 @@ export interface components {
              * @description Whether a question would be answered now.
              */
             ready: boolean;
+            /**
+             * Searches Web
+             * @description Whether answers can be looked for on the live web.
+             */
+            searches_web: boolean;
             /** Version */
             version: string;
             /**

@@ -8,7 +8,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from candide.domain.grounding import SearchWishes
-from candide.errors import NotFound
+from candide.errors import BadRequest, NotFound
 from candide.server.api.fields import Body, Name
 from candide.server.services import Services
 
@@ -75,9 +75,15 @@ class GroundingView(BaseModel):
 
 
 async def read_wishes(services: Services, wishes: Wishes | None) -> SearchWishes | None:
-    """Wishes with the libraries' ids. Raises NotFound, which names a library that is not there."""
+    """Wishes with the libraries' ids. Raises NotFound, which names a library that is not there, and BadRequest."""
     if wishes is None:
         return None
+    if wishes.web and not services.searches_web:
+        raise BadRequest(
+            "the web cannot be searched here: no search engine is set",
+            param="search.web",
+            hint="set web_search to searxng, brave or tavily; candide settings says how",
+        )
     found: list[str] = []
     for number, name in enumerate(wishes.libraries):
         try:
