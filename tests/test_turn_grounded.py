@@ -209,6 +209,21 @@ async def test_without_an_engine_the_sources_speak_for_themselves(
     )
 
 
+async def test_an_answer_that_breaks_off_for_good_is_followed_by_what_the_sources_say(
+    start_runtime: RuntimeStarter, shelf: Shelf
+) -> None:
+    broken = {"answer": KEEPER, "faults": [{"kind": "error", "at": 7}]}
+    runtime = await start_runtime(search=shelf.search, replies=[broken])
+    turn = await runtime.ask("Qui fut la première gardienne du phare de Kermor ?", search=shelf.wishes)
+    answer = await runtime.answer(turn)
+    assert answer.finish_reason == "extract"
+    begun, _, rest = answer.text.partition("\n\n")
+    assert KEEPER.startswith(begun.rstrip())
+    assert "Jeanne Le Goff en fut la première gardienne" in rest
+    grounding = await grounding_of(runtime, turn)
+    assert all(answer.text[s.start : s.end] == s.text for s in (*grounding.sentences, *grounding.extract))
+
+
 async def test_an_invented_quotation_is_never_kept_as_one(
     start_runtime: RuntimeStarter, shelf: Shelf
 ) -> None:

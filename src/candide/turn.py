@@ -217,10 +217,10 @@ async def run_turn(
 
     # 6. Check the citations; where the model failed, the sources speak for themselves.
     if grounding is not None and search is not None:
-        checked = await check_answer(partial, question.text, grounding, shown, search)
-        if engine_error is not None and not silent:
+        failed = engine_error is not None and not silent
+        yield await check_answer(partial, question.text, grounding, shown, search, failed=failed)
+        if failed:
             completion = Completion(finish_reason="extract", usage={})
-        yield checked
 
     # 7. End: the log saves this event, the answer and the turn's state in one transaction.
     total_s = clock() - started
@@ -284,20 +284,30 @@ def tell_language(branch: Sequence[Message]) -> str:
 
 
 async def check_answer(
-    answer: str, question: str, grounding: Grounding, shown: Sequence[NumberedSource], search: Search
+    answer: str,
+    question: str,
+    grounding: Grounding,
+    shown: Sequence[NumberedSource],
+    search: Search,
+    *,
+    failed: bool,
 ) -> CitationsChecked:
-    """Hold an answer against what the model was shown; one that no source bears out is followed by an extract."""
+    """Hold an answer against what the model was shown.
+
+    One that no source bears out, or that was not written to its end because the engine `failed`, is followed by an
+    extract of the sources.
+    """
     if not grounding.is_good:
         return CitationsChecked(abstained=True)
     checked = await search.check(answer, shown, question)
     text = answer if checked.text is None else checked.text
     claims = [sentence for sentence in checked.sentences if sentence.support is not None]
-    says_nothing = not answer.strip()
-    if (
+    is_good = (
         checked.abstained
-        or not (claims or says_nothing)
+        or (not claims and bool(answer.strip()))
         or any(sentence.support != "unsupported" for sentence in claims)
-    ):
+    )
+    if is_good and not failed:
         return CitationsChecked(text=checked.text, sentences=checked.sentences, abstained=checked.abstained)
     taken = extract(question, grounding.sources)
     offset = len(text) + 2 if text else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -79,13 +80,13 @@ class JobStore:
             if not fresh:
                 continue
             for problem in job.problems:
-                unread[f"{problem.uri}: {problem.reason}"] = None
+                unread[f"{_name(problem.uri)}: {problem.reason}"] = None
             if job.state not in ENDED:
                 left = job.progress.found - job.progress.done
                 unread[f"{left or 'some'} of what was added are still to be read"] = None
         for target_id, row in there.items():
             if row.error and target_id not in seen:
-                unread[f"{row.uri}: {row.error}"] = None
+                unread[f"{_name(row.uri)}: {row.error}"] = None
         lines = list(unread)
         more = len(lines) - MAX_UNREAD
         return lines if more <= 0 else [*lines[:MAX_UNREAD], f"and {more} more"]
@@ -178,6 +179,11 @@ class JobStore:
                 .where(job_items.c.job_id == job_id, job_items.c.key.in_(keys))
                 .values(done=True)
             )
+
+
+def _name(uri: str) -> str:
+    """What was uploaded is known by its name, everything else by its address."""
+    return PurePath(uri).name if "/uploads/lib_" in uri else uri
 
 
 def _row(job: Job) -> dict[str, Any]:
