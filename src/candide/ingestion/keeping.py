@@ -139,7 +139,15 @@ class Keeper:
         self._positions[name] = position
 
     async def flush(self) -> None:
-        """Keep what is waiting, and write down how far the job has come."""
+        """Keep what is waiting, and write down how far the job has come: both, also when it is cancelled meanwhile."""
+        writing = asyncio.create_task(self._write())
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
+
+    async def _write(self) -> None:
         batch, finished, positions = self._batch, self._finished, self._positions
         self._batch, self._finished, self._positions, self._chars = {}, [], {}, 0
         progress = self.job.progress

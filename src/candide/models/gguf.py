@@ -103,7 +103,7 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
     experts_used: int
     pooling: int
     """llama.cpp's pooling type; above 0 the model makes embeddings."""
-    adapter: str
+    adapter: str = ""
     """What kind of adapter the file is, like `lora`; empty when it is a whole model."""
     vocabulary_size: int
     bos_token: str

@@ -25,8 +25,12 @@ export class OpenLibrary {
   uploading = $state(0)
   #after: string | undefined
   #ends: (() => void)[] = []
-  readonly #renewJobs = rarely(() => this.#loadJobs())
-  readonly #renew = rarely(() => Promise.all([this.#loadTargets(), this.#loadSources()]))
+  /** Whether nobody looks at it any more: it may be gone by now. */
+  #isClosed = false
+  readonly #renewJobs = rarely(async () => this.#isClosed || this.#loadJobs())
+  readonly #renew = rarely(
+    async () => this.#isClosed || Promise.all([this.#loadTargets(), this.#loadSources()]),
+  )
 
   constructor(id: string) {
     this.id = id
@@ -34,6 +38,7 @@ export class OpenLibrary {
 
   /** Load it, and keep up with it until `close`. */
   open(): void {
+    this.#isClosed = false
     this.#ends = [
       connection.onFresh(() => void this.refresh()),
       connection.onChange((change) => {
@@ -45,6 +50,7 @@ export class OpenLibrary {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const end of this.#ends) end()
   }
 
