@@ -149,8 +149,10 @@ def test_an_empty_file_has_no_documents(tmp_path: Path) -> None:
         assert list(read(path)) == []
 
 
-def test_a_packed_file_that_is_damaged_gives_what_comes_before(tmp_path: Path) -> None:
-    lines = b"".join(b'{"text": "%d"}\n' % random.getrandbits(100) for _ in range(5_000))
+@pytest.mark.parametrize("seed", range(12))
+def test_a_packed_file_that_is_damaged_gives_what_comes_before(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    lines = b"".join(b'{"text": "%d"}\n' % chance.getrandbits(100) for _ in range(5_000))
     packed = gzip.compress(lines)
     path = tmp_path / "a.jsonl.gz"
     for damaged in (

@@ -96,10 +96,11 @@ def _open(path: Path) -> BinaryIO:
 def _skip(file: BinaryIO, position: int) -> int:
     """Go to a position; how many lines stand before it."""
     lines, left = 0, position
+    # Line by line, as when they are read: of a packed file that is damaged, a larger block would lose what comes before.
     with contextlib.suppress(EOFError, gzip.BadGzipFile, zlib.error):
-        while left > 0 and (block := file.read(min(_BLOCK, left))):
-            lines += block.count(b"\n")
-            left -= len(block)
+        while left > 0 and (piece := file.readline(min(_BLOCK, left))):
+            lines += piece.endswith(b"\n")
+            left -= len(piece)
     return lines
 
 
