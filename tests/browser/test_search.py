@@ -143,6 +143,12 @@ def test_an_answer_shows_what_it_rests_on(garden: Site, chat: Callable[..., Chat
     expect(chips(one).nth(2)).to_be_focused()
 
 
+LAY_OUT = """element => [...element.querySelectorAll('*')].map(one => [
+    one.tagName, one.textContent, [...one.attributes].map(({ name, value }) => `${name}=${value}`).sort(),
+])"""
+"""What is on the page, whichever attribute was set first."""
+
+
 def test_an_answer_rests_on_the_same_after_a_reload_and_on_a_shared_page(
     garden: Site, chat: Callable[..., Chat], visit: Callable[..., Page]
 ) -> None:
@@ -151,10 +157,10 @@ def test_an_answer_rests_on_the_same_after_a_reload_and_on_a_shared_page(
     one.ask("When are runner beans sown, and how deep is the old well?")
     one.done()
     expect(chips(one)).to_have_count(3)
-    html = one.text().inner_html()
+    before = one.text().evaluate(LAY_OUT)
     one.page.reload()
     expect(chips(one)).to_have_count(3)
-    assert one.text().inner_html() == html
+    assert one.text().evaluate(LAY_OUT) == before
     expect(places(one)).to_have_text("Garden")
 
     conversation = urllib.parse.urlsplit(one.page.url).path.rsplit("/", 1)[1]
