@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from candide.citations.checker import Checker
-from candide.compose import _stem as stem
 from candide.domain.grounding import Grounding, SearchWishes, read_grounding
 from candide.domain.sources import Cut, Document, NewSource
 from candide.domain.turns import (
@@ -26,6 +25,7 @@ from candide.domain.turns import (
     TurnFinished,
     join_text,
 )
+from candide.index.analysis import find_stem
 from candide.index.embedded import EmbeddedIndex
 from candide.index.indexer import Indexer
 from candide.prompt.sources import SYSTEM_PROMPT
@@ -80,7 +80,7 @@ async def shelf(tmp_path: Path, empty_database: Path) -> AsyncIterator[Shelf]:
     index = EmbeddedIndex(tmp_path / "index")
     await Indexer(index, sources, None).catch_up()
     search = Search(
-        retriever=Retrieval(index, None, sources, libraries, stem=stem),
+        retriever=Retrieval(index, None, sources, libraries, stem=find_stem),
         list_names=libraries.list_names,
         find_unread=jobs.find_unread,
         check=Checker(None).check,

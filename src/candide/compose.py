@@ -21,7 +21,7 @@ from candide.engine.generation import Writer
 from candide.engine.routes import Routes
 from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
-from candide.index.analysis import PLAIN, clean_text, find_stem_field, get_analyzer
+from candide.index.analysis import find_stem
 from candide.index.choice import choose_index
 from candide.index.embedder import E5Embedder
 from candide.ingestion.jobs import Ingestion
@@ -89,7 +89,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             embedder if settings.embeddings else None,
             sources,
             libraries,
-            stem=_stem,
+            stem=find_stem,
             web=_compose_web(settings, sources, libraries, stack),
         )
         turns = TurnStore(database, changes)
@@ -314,16 +314,10 @@ def _compose_web(
         media_type = f"{fetched.media_type}{charset}" if fetched.media_type else ""
         return (await extractor.extract(fetched.content, media_type=media_type, url=fetched.url))[0]
 
-    return WebPages(engine, read_page, split, sources, libraries, stem=_stem)
+    return WebPages(engine, read_page, split, sources, libraries, stem=find_stem)
 
 
 @lru_cache(maxsize=1 << 16)
-def _stem(word: str, language: str) -> str:
-    """The stem of a word as the index knows it."""
-    analyzer = get_analyzer(find_stem_field(language) or PLAIN)
-    return next(iter(analyzer.analyze(clean_text(word))), word)
-
-
 async def _load_ahead(embedded: EmbeddedEngines, model: str, changes: Changes) -> None:
     """Load the default model behind the start, so that the first question finds it ready."""
     try:

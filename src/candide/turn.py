@@ -40,7 +40,7 @@ from candide.domain.turns import (
     join_text,
 )
 from candide.errors import ContextTooLong, EngineError, NotFound, UnsupportedContent, WeightsError
-from candide.prompt.instructions import compose_grounded_prompt, compose_system_prompt
+from candide.prompt.instructions import compose_system_prompt
 from candide.prompt.messages import build_prompt, compact, find_files, has_image
 from candide.prompt.sources import (
     GROUNDED_PARAMS,
@@ -164,11 +164,13 @@ async def run_turn(
     if grounding is None:
         system = compose_system_prompt(system_prompt, conversation, instructions)
     else:
-        system = compose_grounded_prompt(SYSTEM_PROMPT, conversation, instructions)
+        system = compose_system_prompt("", conversation, instructions, before=SYSTEM_PROMPT)
     params = turn.params if grounding is None else GROUNDED_PARAMS | turn.params
-    shown = collect_sources(groundings.values())
-    marks = MarkParser({source.number for source in shown})
-    marks.feed(partial)
+    shown = collect_sources(groundings.values()) if grounding is not None else []
+    # Without numbers there are no marks to find.
+    marks = MarkParser({source.number for source in shown}) if grounding is not None else None
+    if marks is not None:
+        marks.feed(partial)
     completion = Completion(finish_reason="stop", usage={})
     compactions = 0
     with_images = True
@@ -193,7 +195,7 @@ async def run_turn(
                     first_token = first_token or clock()
                     partial += piece.text
                 yield piece
-                if isinstance(piece, TextDelta) and grounding is not None:
+                if isinstance(piece, TextDelta) and marks is not None:
                     for mark in marks.feed(piece.text):
                         yield CitationMarked(number=mark.number, start=mark.start, end=mark.end)
         except ContextTooLong:
@@ -213,7 +215,7 @@ async def run_turn(
         else:
             break
 
-    for mark in marks.finish() if grounding is not None else ():
+    for mark in marks.finish() if marks is not None else ():
         yield CitationMarked(number=mark.number, start=mark.start, end=mark.end)
 
     # 6. Check the citations; where the model failed, the sources speak for themselves.

@@ -95,7 +95,7 @@ async def test_a_full_disk_is_told(start_here: HereStarter, monkeypatch: pytest.
     async def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(here.services.imports, "_write", full)
+    monkeypatch.setattr("candide.store.uploads._write", full)
     reply = await upload(here, export("a"))
     assert (reply.status, reply.error["code"]) == (503, "disk_full")
 

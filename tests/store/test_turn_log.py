@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from candide.domain.folding import WORD, fold
 from candide.domain.turns import (
     EngineSwitched,
     ReasoningDelta,
@@ -31,7 +32,6 @@ from candide.store import database as database_module
 from candide.store import turn_log as turn_log_module
 from candide.store.conversations import ConversationStore
 from candide.store.database import Database
-from candide.store.folding import WORD, fold
 from candide.store.turn_log import LiveTurn, LoggedEvent, TurnLog
 from candide.store.turns import TurnStore
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candide.store.folding import WORD, fold
+from candide.domain.folding import WORD, fold
 from candide.store.words import SNIPPET_CHARS, cut_snippet, forget_message, index_messages
 
 if TYPE_CHECKING:

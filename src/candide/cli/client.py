@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import unicodedata
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,7 +22,7 @@ from candide.conversation.tree import find_branch, find_siblings
 from candide.domain.grounding import Grounding, SearchWishes
 from candide.domain.ids import new_id
 from candide.domain.jobs import Job
-from candide.domain.sources import Library, Source, Target
+from candide.domain.sources import Library, Source, Target, choose_library
 from candide.domain.turns import FINAL_EVENTS, TurnEvent, decode_event
 from candide.errors import (
     BadRequest,
@@ -428,16 +427,7 @@ class Client:
 
     async def find_library(self, reference: str) -> Library:
         """A library by its id or name, case and accents aside. Raises NotFound, which names those that are there."""
-        there = await self.libraries()
-        for library in there:
-            if library.id == reference or _fold(library.name) == _fold(reference):
-                return library
-        names = ", ".join(f"'{library.name}'" for library in there[:10])
-        raise NotFound(
-            f"there is no library '{reference}'",
-            param="library",
-            hint=f"there are {names}" if names else "candide add TARGET --library NAME makes one",
-        )
+        return choose_library(await self.libraries(), reference)
 
     async def create_library(self, name: str) -> Library:
         return await self._call("POST", "/api/libraries", Library, {"name": name})
@@ -597,12 +587,6 @@ class Client:
                     raise EngineUnavailable(f"{self.url} does not answer: {error}") from error
                 await self._locator.recover()
         raise AssertionError("unreachable")
-
-
-def _fold(name: str) -> str:
-    """A name as names are compared: without case and accents."""
-    parts = unicodedata.normalize("NFKD", name.strip()).casefold()
-    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def model_name(reference: str) -> str:

@@ -6,9 +6,13 @@ All offsets are in characters (Unicode code points), `[start, end)`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+
+from candide.domain.folding import fold_words
+from candide.errors import NotFound
 
 SourceKind = Literal["page", "feed_entry", "file", "document"]
 """A web page, an entry of a feed, a file, a document of a JSON Lines file."""
@@ -33,6 +37,20 @@ class Library(msgspec.Struct, kw_only=True):
     passages: int = 0
     size: int = 0
     """Characters of the current sources' texts."""
+
+
+def choose_library(there: Sequence[Library], name: str) -> Library:
+    """The library of this name or id; case and accents do not matter. Raises NotFound, which names those that are there."""
+    folded = fold_words(name)
+    for library in there:
+        if library.id == name or fold_words(library.name) == folded:
+            return library
+    names = ", ".join(f"'{library.name}'" for library in there[:10])
+    raise NotFound(
+        f"there is no library '{name}'",
+        param="library",
+        hint=f"there are {names}" if names else "candide add TARGET --library NAME makes one",
+    )
 
 
 class TargetOptions(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -106,6 +106,12 @@ def get_analyzer(field: str) -> tantivy.TextAnalyzer:
     return builder.filter(Filter.ascii_fold()).build()
 
 
+def find_stem(word: str, language: str) -> str:
+    """The stem of a word as the index knows it; the word itself where that leaves nothing of it."""
+    analyzer = get_analyzer(find_stem_field(language) or PLAIN)
+    return next(iter(analyzer.analyze(clean_text(word))), word)
+
+
 def drop_stop_words(text: str, languages: Collection[str]) -> str:
     """A query without the words that say little in these languages (ISO 639-1); all of them where no other is left."""
     names = {STEMMERS[language] for language in languages if language in STEMMERS}

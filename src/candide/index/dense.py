@@ -280,11 +280,6 @@ class VectorIndex:
                 connection.execute("INSERT INTO tail VALUES (?)", (passage,))
         return bool(gone)
 
-    def make_graphs(self) -> None:
-        """Make a graph of whatever is in none."""
-        with _trouble_is_named():
-            self._make_graph(self._open_writer())
-
     def _make_graph(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(
             "SELECT v.passage, v.vector FROM tail t JOIN vectors v ON v.passage = t.passage"

@@ -22,7 +22,7 @@ import msgspec
 
 from candide.domain.jobs import ENDED, Job, JobState
 from candide.domain.sources import Target
-from candide.errors import BadRequest, CandideError, Conflict, NotFound, StoreError
+from candide.errors import BadRequest, CandideError, Conflict, NotFound
 from candide.ingestion import targets as targets_of_users
 from candide.ingestion.protocol import Said, WorkerConfig
 from candide.ingestion.watching import Watching
@@ -30,10 +30,10 @@ from candide.store.changes import Changes
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
+from candide.store.uploads import receive_file
 
 log = logging.getLogger(__name__)
 
-WRITE_BYTES = 4 * 2**20
 IDLE_S = 20.0
 """A process that has had nothing to do for so long is ended: it holds memory."""
 BUSY_PAUSE_S = 3.0
@@ -124,20 +124,8 @@ class Ingestion:
         _check_file_name(name)
         folder = Path(self._config.home) / "uploads" / library_id
         partial = folder / f".{os.urandom(8).hex()}.part"
-        try:
-            try:
-                size = await _write(partial, body)
-            except OSError as error:
-                raise _cannot_keep(error) from error
-            if not size:
-                raise BadRequest("the file is empty", param="body")
-            if length is not None and size != length:
-                raise BadRequest(f"the file breaks off after {size} of {length} bytes", param="body")
-            path = folder / name
-            await asyncio.to_thread(partial.replace, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        path = folder / name
+        await receive_file(body, path, partial, length=length, durable=True)
         return await self.add(library_id, [targets_of_users.parse(str(path))])
 
     async def refresh(self, library_id: str, target_ids: Sequence[str] | None = None) -> Job:
@@ -412,40 +400,8 @@ def _check_file_name(name: str) -> None:
         raise BadRequest(f"the file's name is longer than {MAX_NAME_BYTES} bytes", param="name")
 
 
-async def _write(path: Path, body: AsyncIterator[bytes]) -> int:
-    size = 0
-    await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-    with await asyncio.to_thread(path.open, "wb") as file:
-        batch: list[bytes] = []
-        waiting = 0
-        async for piece in body:
-            batch.append(piece)
-            waiting += len(piece)
-            if waiting >= WRITE_BYTES:
-                await asyncio.to_thread(file.write, b"".join(batch))
-                size += waiting
-                batch, waiting = [], 0
-        await asyncio.to_thread(file.write, b"".join(batch))
-        size += waiting
-        await asyncio.to_thread(file.flush)
-        await asyncio.to_thread(os.fsync, file.fileno())
-    return size
-
-
 def _open_log(path: Path) -> int:
     with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _cannot_keep(error: OSError) -> StoreError:
-    if error.errno in (28, 122):  # no space, no quota
-        return StoreError(
-            "there is no room on the disk for the file",
-            hint="make room; nothing was kept of it",
-            code="disk_full",
-        )
-    return StoreError(
-        f"the file cannot be kept: {error.strerror}", hint="check the rights of the home's folder"
-    )

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from candide.domain.messages import Conversation
 
 
-def compose_system_prompt(default: str, conversation: Conversation, instructions: Sequence[str]) -> str:
-    """A paragraph each: the conversation's system prompt or else the `default`, then the `instructions`."""
+def compose_system_prompt(
+    default: str, conversation: Conversation, instructions: Sequence[str], *, before: str = ""
+) -> str:
+    """A paragraph each: the conversation's system prompt or else the `default`, then the `instructions`.
+
+    What stands `before` them comes first whatever is wished: models are trained with it.
+    """
     base = default if conversation.system_prompt is None else conversation.system_prompt
-    return "\n\n".join(text.strip() for text in (base, *instructions) if text.strip())
-
-
-def compose_grounded_prompt(base: str, conversation: Conversation, instructions: Sequence[str]) -> str:
-    """The same for answers from sources: the `base` comes first whatever else is wished, for models are trained with it."""
-    return "\n\n".join(
-        text.strip() for text in (base, conversation.system_prompt or "", *instructions) if text.strip()
-    )
+    return "\n\n".join(text.strip() for text in (before, base, *instructions) if text.strip())

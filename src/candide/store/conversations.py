@@ -14,13 +14,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from candide.domain.folding import fold_words
 from candide.domain.ids import new_id
 from candide.domain.messages import Conversation, Message
 from candide.domain.turns import UNFINISHED_STATES
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
-from candide.store.folding import fold_words
 from candide.store.schema import conversations, folders, messages, preferences, turns
 from candide.store.words import (
     Found,

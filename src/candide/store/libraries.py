@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from candide.domain.folding import fold_words
 from candide.domain.ids import new_id
-from candide.domain.sources import Library, Target, TargetKind
+from candide.domain.sources import Library, Target, TargetKind, choose_library
 from candide.errors import BadRequest, Conflict, NotFound
 from candide.store.changes import Changes
 from candide.store.database import Connection, Database
-from candide.store.folding import fold_words
 from candide.store.schema import libraries, sources, targets
 
 _COUNT = (
@@ -70,17 +70,7 @@ class LibraryStore:
 
     async def find(self, name: str) -> Library:
         """The library of this name or id. Raises NotFound, which names those that are there."""
-        there = await self.list()
-        folded = fold_words(name)
-        for library in there:
-            if library.id == name or fold_words(library.name) == folded:
-                return library
-        names = ", ".join(f"'{library.name}'" for library in there[:10])
-        raise NotFound(
-            f"there is no library '{name}'",
-            param="library",
-            hint=f"there are {names}" if names else "candide add TARGET --library NAME makes one",
-        )
+        return choose_library(await self.list(), name)
 
     async def create(self, name: str) -> Library:
         """Make a library. Raises Conflict when there is one of that name, BadRequest when it is no name."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.default import DefaultExecutionContext
 
-from candide.store.folding import fold_words
+from candide.domain.folding import fold_words
 
 metadata = MetaData()
 
@@ -56,7 +56,7 @@ conversations = Table(
     Column("instructions", Text),
     Column("params", JSON, nullable=False, default=dict, server_default=text("'{}'")),
     Column("search", JSON(none_as_null=True)),
-    # The title as searches compare it; see `candide.store.folding`.
+    # The title as searches compare it; see `candide.domain.folding`.
     Column("title_words", Text, nullable=False, default=_fold_title, server_default=text("''")),
     Index("conversations_by_time", "updated_at"),
     Index("conversations_of_folder", "folder_id"),

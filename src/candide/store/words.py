@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+from candide.domain.folding import UNSPACED, WORD, fold
 from candide.store.database import Connection
-from candide.store.folding import UNSPACED, WORD, fold
 from candide.store.schema import conversations, messages
 
 SNIPPET_CHARS = 160

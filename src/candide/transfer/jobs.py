@@ -17,14 +17,14 @@ from pathlib import Path
 import msgspec
 
 from candide.domain.ids import new_id
-from candide.errors import BadRequest, CandideError, StoreError
+from candide.errors import CandideError
 from candide.store.changes import Changes
 from candide.store.imports import Import, ImportStore
+from candide.store.uploads import receive_file
 from candide.transfer.worker import Outcome, WorkerConfig
 
 log = logging.getLogger(__name__)
 
-WRITE_BYTES = 4 * 2**20
 ABANDONED_AFTER_S = 3600.0
 """An upload that did not grow for so long is no upload any more."""
 BUSY_PAUSE_S = 2.0
@@ -62,19 +62,7 @@ class Imports:
         """Keep a file, and import it when it is whole. Raises StoreError, or BadRequest when it is not."""
         import_id = new_id("import")
         partial = self._folder / f"{import_id}.part"
-        try:
-            try:
-                size = await self._write(partial, body)
-            except OSError as error:
-                raise _cannot_keep(error) from error
-            if not size:
-                raise BadRequest("the file is empty", param="body")
-            if length is not None and size != length:
-                raise BadRequest(f"the file breaks off after {size} of {length} bytes", param="body")
-            partial.replace(self._path(import_id))
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        size = await receive_file(body, self._path(import_id), partial, length=length)
         try:
             made = await self._store.create(import_id, name, size)
         except BaseException:
@@ -91,23 +79,6 @@ class Imports:
 
     def _path(self, import_id: str) -> Path:
         return self._folder / f"{import_id}.upload"
-
-    async def _write(self, path: Path, body: AsyncIterator[bytes]) -> int:
-        size = 0
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with await asyncio.to_thread(path.open, "wb") as file:
-            batch: list[bytes] = []
-            waiting = 0
-            async for piece in body:
-                batch.append(piece)
-                waiting += len(piece)
-                if waiting >= WRITE_BYTES:
-                    await asyncio.to_thread(file.write, b"".join(batch))
-                    size += waiting
-                    batch, waiting = [], 0
-            await asyncio.to_thread(file.write, b"".join(batch))
-            size += waiting
-        return size
 
     def _begin(self, import_id: str) -> None:
         self._queue.put_nowait(import_id)
@@ -184,15 +155,3 @@ class Imports:
                 old = time.time() - left.stat().st_mtime > ABANDONED_AFTER_S
                 if old and left.name.partition(".")[0] not in unfinished:
                     left.unlink()
-
-
-def _cannot_keep(error: OSError) -> StoreError:
-    if error.errno in (28, 122):  # no space, no quota
-        return StoreError(
-            "there is no room on the disk for the file",
-            hint="make room; nothing was kept of it",
-            code="disk_full",
-        )
-    return StoreError(
-        f"the file cannot be kept: {error.strerror}", hint="check the rights of the home's folder"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from candide.store.folding import fold_words
+from candide.domain.folding import fold_words
 
 revision = "0004"
 down_revision = "0003"
