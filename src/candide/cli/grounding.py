@@ -105,7 +105,7 @@ def say_grounding(grounding: Grounding, sources: Iterable[NumberedSource]) -> li
     cited = set(cited_numbers(grounding))
     lines = [say_source(source) for source in sources if source.number in cited]
     if grounding.extract:
-        lines.append("no model's words bear these sources out: the sentences that answer best, word for word")
+        lines.append("an extract of the sources, word for word: the model gave no answer that they bear out")
     lines += [
         f"no source bears out: “{shorten(sentence.text)}”"
         for sentence in grounding.sentences
