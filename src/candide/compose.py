@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from candide.citations.checker import Checker
@@ -317,7 +316,6 @@ def _compose_web(
     return WebPages(engine, read_page, split, sources, libraries, stem=find_stem)
 
 
-@lru_cache(maxsize=1 << 16)
 async def _load_ahead(embedded: EmbeddedEngines, model: str, changes: Changes) -> None:
     """Load the default model behind the start, so that the first question finds it ready."""
     try:
