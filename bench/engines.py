@@ -68,6 +68,8 @@ def list_candidates(cores: int, llama_servers: list[str], *, variants: bool) -> 
             Candidate("wheel, steps of 32", cores, batch=32),
             Candidate("wheel, steps of 64", cores, batch=64),
             Candidate("wheel, steps of 512", cores, batch=512),
+            Candidate("wheel, weights repacked", cores, repack=True),
+            Candidate("wheel, weights as in the file", cores, repack=False),
         ]
     return candidates
 

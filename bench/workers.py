@@ -39,6 +39,7 @@ class Candidate:
     kv_cache: str = "f16"
     batch: int = 128
     slots: int = 1
+    repack: bool | None = None
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +58,7 @@ async def run_worker(
         kv_cache=candidate.kv_cache,
         batch=candidate.batch,
         pooling="last",
+        repack=candidate.repack,
         llama_server=candidate.llama_server,
     )
     described = LlamaCppModel(ControlTexts(()))

@@ -22,9 +22,9 @@ from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
 from candide.index.analysis import find_stem
 from candide.index.choice import choose_index
-from candide.index.embedder import E5Embedder
+from candide.ingestion.embedding import choose_embedder
 from candide.ingestion.jobs import Ingestion
-from candide.ingestion.protocol import WorkerConfig
+from candide.ingestion.protocol import EmbeddingServer, WorkerConfig
 from candide.models.adapters import Adapters
 from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
@@ -79,10 +79,11 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         libraries = LibraryStore(database, changes)
         sources = SourceStore(database, changes)
         jobs = JobStore(database, changes)
-        index = choose_index(settings.database, settings.index_dir)
-        stack.push_async_callback(index.close)
-        embedder = E5Embedder()
+        server = embedding_server(settings)
+        embedder = choose_embedder(server)
         stack.push_async_callback(embedder.close)
+        index = choose_index(settings.database, settings.index_dir, embedder)
+        stack.push_async_callback(index.close)
         retriever = Retrieval(
             index,
             embedder if settings.embeddings else None,
@@ -90,7 +91,11 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             libraries,
             stem=find_stem,
             web=_compose_web(settings, sources, libraries, stack),
+            is_measured=server is None,
         )
+        # How near a translation must be was measured with the embedded model, and holds for it alone.
+        translator = embedder if server is None else choose_embedder(None)
+        stack.push_async_callback(translator.close)
         turns = TurnStore(database, changes)
         turn_log = TurnLog(database, changes)
         turn_log.start()
@@ -136,7 +141,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             retriever=retriever,
             list_names=libraries.list_names,
             find_unread=jobs.find_unread,
-            check=Checker(embedder).check,
+            check=Checker(translator).check,
         )
 
         def run(turn: Turn, earlier: Sequence[TurnEvent]) -> AsyncGenerator[TurnEvent, None]:
@@ -229,6 +234,7 @@ def check_settings(settings: Settings) -> None:
             )
     if uses_embedded(settings) and settings.llama_server:
         find_program(settings.llama_server)
+    _check_embedding(settings)
     if settings.web_search == "searxng" and not settings.web_search_url.startswith(("http://", "https://")):
         raise SettingsError(
             "web_search is searxng, and web_search_url is not its address",
@@ -238,6 +244,27 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(
             f"web_search is {settings.web_search}, and there is no key", hint="set web_search_key"
         )
+
+
+def _check_embedding(settings: Settings) -> None:
+    url = settings.embedding_url
+    if url and not url.startswith(("http://", "https://")):
+        raise SettingsError(
+            f"embedding_url '{url}' does not begin with http:// or https://",
+            hint="write it like http://127.0.0.1:8080/v1",
+        )
+    for name in ("embedding_model", "embedding_dimensions"):
+        if url and not getattr(settings, name):
+            raise SettingsError(
+                f"embedding_url is set, and {name} is not",
+                hint="set embedding_model to a name that the server has, and embedding_dimensions to how many "
+                "elements its vectors have, like 1024",
+            )
+        if not url and getattr(settings, name):
+            raise SettingsError(
+                f"{name} is set, and embedding_url is not",
+                hint="set embedding_url to the server of that model, like http://127.0.0.1:8080/v1",
+            )
 
 
 def check_model(settings: Settings) -> None:
@@ -363,6 +390,21 @@ def _reading_options(settings: Settings) -> WorkerConfig:
         logs_dir=str(settings.logs_dir),
         fetch_allowed=list(settings.fetch_allowed),
         embeds=settings.embeddings,
+        embedding_server=embedding_server(settings),
+    )
+
+
+def embedding_server(settings: Settings) -> EmbeddingServer | None:
+    """What makes vectors in place of the embedded model; None where that makes them."""
+    if not settings.embedding_url:
+        return None
+    return EmbeddingServer(
+        url=settings.embedding_url,
+        model=settings.embedding_model,
+        dimensions=settings.embedding_dimensions,
+        key=settings.embedding_key,
+        query_prefix=settings.embedding_query_prefix,
+        passage_prefix=settings.embedding_passage_prefix,
     )
 
 

@@ -131,6 +131,16 @@ class Settings:
         (), "Hosts, host:port and networks beside the public internet that sources may be fetched from."
     )
     embeddings: bool = option(True, "Find passages of sources by their meaning too, with a model for that.")
+    embedding_url: str = option(
+        "", "OpenAI-compatible server that makes these vectors, in place of the embedded model."
+    )
+    embedding_model: str = option("", "Name of the model there.")
+    embedding_dimensions: int = option(
+        0, "How many elements the vectors of that model have, like 1024.", minimum=0, maximum=4000
+    )
+    embedding_key: str = option("", "Key for embedding_url.")
+    embedding_query_prefix: str = option("", "What that model wants before questions, like 'query: '.")
+    embedding_passage_prefix: str = option("", "What that model wants before passages, like 'passage: '.")
     web_search: str = option(
         "off",
         "Search engine that answers may use for the live web: off, searxng, brave or tavily.",

@@ -7,7 +7,7 @@ from typing import Any
 from candide.cli.output import print_json, print_table
 from candide.settings import Settings, options
 
-SECRETS = frozenset({"api_key", "engine_keys"})
+SECRETS = frozenset({"api_key", "engine_keys", "embedding_key", "web_search_key"})
 
 
 def show_settings(settings: Settings, *, as_json: bool) -> None:

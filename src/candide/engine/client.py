@@ -346,7 +346,7 @@ def _error_of_status(status: int, retry_after: str | None, text: bytes, engine: 
         return BadRequest(said, param=parsed.param)
     if status in (401, 403):
         return EngineError(
-            f"engine '{engine}' refuses the key: {said}", hint="check engine_keys in the settings"
+            f"engine '{engine}' refuses the key: {said}", hint="check its key in the settings"
         )
     return EngineUnavailable(f"engine '{engine}' answered {status}: {said}")
 

@@ -64,9 +64,10 @@ CREATE TABLE graphs (file TEXT PRIMARY KEY, rows INTEGER NOT NULL, bytes INTEGER
 
 
 class VectorIndex:
-    def __init__(self, folder: Path, dimensions: int) -> None:
+    def __init__(self, folder: Path, dimensions: int, model: str = "") -> None:
         self._folder = folder
         self._dimensions = dimensions
+        self._model = model
         self._path = folder / "vectors.db"
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -182,7 +183,9 @@ class VectorIndex:
         if version == self._version:
             return True
         meta = dict(self._reader.execute("SELECT name, value FROM meta").fetchall())
-        if meta.get("format") != FORMAT or meta.get("dimensions") not in (None, self._dimensions):
+        is_ours = not self._model or meta.get("model") in (None, self._model)
+        fits = meta.get("format") == FORMAT and meta.get("dimensions") in (None, self._dimensions)
+        if not is_ours or not fits:
             self._let_go()
             return False
         for attempt in range(LOAD_ATTEMPTS):

@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedIndex:
-    """A `PassageIndex`."""
+    """A `PassageIndex`; where a `model` is named, the vectors of others count as none."""
 
-    def __init__(self, folder: Path, *, dimensions: int = 384) -> None:
+    def __init__(self, folder: Path, *, dimensions: int = 384, model: str = "") -> None:
         self._folder = folder
         self._words = WordIndex(folder / "words")
-        self._vectors = VectorIndex(folder / "vectors", dimensions)
+        self._vectors = VectorIndex(folder / "vectors", dimensions, model)
         self._writing_words = threading.Lock()
         self._writing_vectors = threading.Lock()
         self._holding = threading.Lock()

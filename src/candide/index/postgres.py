@@ -64,11 +64,15 @@ CREATE INDEX IF NOT EXISTS vectors_by_nearness ON candide_index.vectors USING hn
 
 
 class PostgresIndex:
-    """A `PassageIndex` over the database of this URL, `postgresql://...`."""
+    """A `PassageIndex` over the database of this URL, `postgresql://...`.
 
-    def __init__(self, url: str, dimensions: int = 384) -> None:
+    Where a `model` is named, the vectors of others count as none.
+    """
+
+    def __init__(self, url: str, dimensions: int = 384, model: str = "") -> None:
         self._url = url.replace("postgresql+asyncpg://", "postgresql://")
         self._dimensions = dimensions
+        self._model = model
         self._pool: Any = None
         self._writer: Any = None
         self._has_vectors: bool | None = None
@@ -77,7 +81,7 @@ class PostgresIndex:
     async def positions(self) -> Positions:
         async with self._connection() as connection:
             meta = await self._read_meta(connection)
-        return Positions(int(meta.get("words", 0)), int(meta.get("vectors", 0)))
+        return Positions(int(meta.get("words", 0)), self._find_position(meta))
 
     async def prepare(self, last_change: int, model: str | None = None) -> Positions:
         """See `PassageIndex.prepare`. Raises StoreError when another process writes this index.
@@ -100,8 +104,16 @@ class PostgresIndex:
                     await connection.execute(_VECTOR_TABLES.format(dimensions=self._dimensions))
                     await self._write_meta(connection, model=wanted)
             meta = await self._read_meta(connection)
-        vectors = int(meta.get("vectors", 0)) if self._has_vectors else last_change
+        vectors = self._find_position(meta) if self._has_vectors else last_change
         return Positions(int(meta.get("words", 0)), vectors)
+
+    def _find_position(self, meta: Mapping[str, str]) -> int:
+        """Up to which change vectors are taken in: none, where they are of another model."""
+        return int(meta.get("vectors", 0)) if self._is_ours(meta) else 0
+
+    def _is_ours(self, meta: Mapping[str, str]) -> bool:
+        wanted = f"{self._model}/{self._dimensions}"
+        return not self._model or meta.get("model", wanted) == wanted
 
     async def add_words(self, changes: Sequence[IndexChange]) -> None:
         rows = await asyncio.to_thread(lambda: [row for one in changes for row in _word_rows(one)])
@@ -191,6 +203,8 @@ class PostgresIndex:
             if not await connection.fetchval("SELECT to_regclass('candide_index.vectors')"):
                 if not self._has_vectors:
                     raise _no_pgvector()
+                return []
+            if not self._is_ours(await self._read_meta(connection)):
                 return []
             values: list[Any] = [_spell_vector(vector, self._dimensions)]
             conditions = _conditions(filters, values)

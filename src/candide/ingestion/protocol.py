@@ -11,6 +11,17 @@ import msgspec
 from candide.store.changes import Kind
 
 
+class EmbeddingServer(msgspec.Struct, kw_only=True, frozen=True):
+    """A server that speaks OpenAI's `/v1/embeddings`, and what its model is and wants."""
+
+    url: str
+    model: str
+    dimensions: int
+    key: str = ""
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
 class WorkerConfig(msgspec.Struct, kw_only=True):
     database_url: str
     backups_dir: str
@@ -21,6 +32,8 @@ class WorkerConfig(msgspec.Struct, kw_only=True):
     """Hosts and networks that may be fetched from though they are not public."""
     embeds: bool = True
     """Whether vectors are made."""
+    embedding_server: EmbeddingServer | None = None
+    """What makes them in place of the embedded model."""
     jobs_at_once: int = 4
     niceness: int = 10
     """Below answers, but not so far that it would hold the database for long when everything computes."""

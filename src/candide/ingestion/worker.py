@@ -38,9 +38,9 @@ from candide.domain.retrieval import (
 )
 from candide.errors import CandideError, Conflict, EngineError
 from candide.index.choice import choose_index
-from candide.index.embedder import E5Embedder
 from candide.index.indexer import Indexer
 from candide.ingestion.duplicates import Duplicates
+from candide.ingestion.embedding import choose_embedder
 from candide.ingestion.extraction import Extractor
 from candide.ingestion.fetching import Fetcher
 from candide.ingestion.keeping import Keeper
@@ -117,13 +117,12 @@ class Worker:
             while True:
                 asked = self._asked
                 self._woken.clear()
-                if await self._look():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_S):
-                            await self._woken.wait()
-                else:
+                pause = await self._look()
+                if pause is None:
                     self._say(Said(idle=asked))
-                    await self._woken.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
         finally:
             tasks = [telling, *(task for _, task in self._reading.values())]
             tasks += [task for task in (self._indexing_words, self._indexing_vectors) if task is not None]
@@ -133,8 +132,8 @@ class Worker:
             await self._extractor.close()
             await self._fetcher.close()
 
-    async def _look(self) -> bool:
-        """Begin and end what is to be; whether anything goes on."""
+    async def _look(self) -> float | None:
+        """Begin and end what is to be; in how many seconds to look again, None where nothing is left to do."""
         unended = {job.id: job for job in await self._jobs.list(limit=10_000, unended=True)}
         wanted = {job.id: job for job in reversed(unended.values()) if job.state in ("queued", "running")}
         self._end_readings(wanted)
@@ -154,7 +153,12 @@ class Worker:
             at = await self._index.positions()
             await self._sources.trim_changes(min(at.words, at.vectors))
             self._trimmed = last
-        return bool(unread or self._reading or indexes)
+        if unread or self._reading or indexes:
+            return LOOK_S
+        if self._embedder is not None and last > self._at.vectors and not is_held:
+            # Whatever makes vectors is away; it is asked again without anyone's asking.
+            return max(LOOK_S, self._embeds_again_at - time.monotonic())
+        return None
 
     # Reading
 
@@ -353,12 +357,11 @@ async def work(config: WorkerConfig, say: Callable[[Said], None], begin: Callabl
         stack.callback(lock.release)
         database = await Database.open(config.database_url, Path(config.backups_dir))
         stack.push_async_callback(database.close)
-        embedder = E5Embedder() if config.embeds else None
-        if embedder is not None:
-            stack.push_async_callback(embedder.close)
-        index = choose_index(config.database_url, Path(config.index_dir))
+        embedder = choose_embedder(config.embedding_server)
+        stack.push_async_callback(embedder.close)
+        index = choose_index(config.database_url, Path(config.index_dir), embedder)
         stack.push_async_callback(index.close)
-        worker = Worker(config, database, index, embedder, say)
+        worker = Worker(config, database, index, embedder if config.embeds else None, say)
         begin(worker)
         await worker.run()
 

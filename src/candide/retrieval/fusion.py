@@ -19,6 +19,12 @@ RANK_OFFSET = 60
 """The k of reciprocal rank fusion."""
 
 
+def measure_span(vectors: Sequence[Hit]) -> float:
+    """A span for cosines of which nothing is known: from the best of them to the last."""
+    scores = [hit.score for hit in vectors]
+    return max(scores, default=0.0) - min(scores, default=0.0) or 1.0
+
+
 def fuse_hits(
     words: Sequence[Hit],
     vectors: Sequence[Hit],

@@ -20,7 +20,7 @@ from candide.domain.retrieval import Embedder, Filters, Found, Hit, PassageIndex
 from candide.domain.sources import Passage, Result, Source
 from candide.retrieval.candidates import Candidate, is_let_through
 from candide.retrieval.followup import make_self_contained
-from candide.retrieval.fusion import fuse_hits
+from candide.retrieval.fusion import NEARNESS_SPAN, fuse_hits, measure_span
 from candide.retrieval.goodness import Evidence, is_good, measure_coverage
 from candide.retrieval.highlights import Stem, find_highlights, find_phrase
 from candide.retrieval.query import Query, parse_query
@@ -56,7 +56,11 @@ class Web(Protocol):
 
 
 class Retrieval:
-    """Implements `candide.domain.retrieval.Retriever`."""
+    """Implements `candide.domain.retrieval.Retriever`.
+
+    `is_measured` says whether the embedder is the one whose cosines were measured. Those of another order passages,
+    and do not say whether the best is good enough to answer from: words alone do.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Retrieval:
         *,
         stem: Stem,
         web: Web | None = None,
+        is_measured: bool = True,
         judge: Callable[[Evidence], bool] = is_good,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,6 +81,7 @@ class Retrieval:
         self._libraries = libraries
         self._stem = stem
         self._web = web
+        self._is_measured = is_measured
         self._judge = judge
         self._clock = clock
 
@@ -129,7 +135,8 @@ class Retrieval:
             loose = msgspec.structs.replace(asked, phrases=())
             return await self._find(loose, filters, depth, missing)
         cosines = {hit.passage_id: hit.score for hit in by_vector}
-        fused = fuse_hits(by_words, by_vector)[:depth]
+        span = NEARNESS_SPAN if self._is_measured else measure_span(by_vector)
+        fused = fuse_hits(by_words, by_vector, nearness_span=span)[:depth]
         kept = await self._passages.fetch_passages([hit.passage_id for hit in fused])
         return [
             Candidate(source=source, passage=passage, score=hit.score, cosine=cosines.get(hit.passage_id))
@@ -208,7 +215,11 @@ class Retrieval:
             nearest = max(best, key=lambda one: -1.0 if one.cosine is None else one.cosine)
             is_foreign = bool(language and nearest.source.language) and language != nearest.source.language
             coverage = measure_coverage(asked.text, texts, self._stem)
-            every.append(Evidence(nearest.cosine, coverage, is_foreign))
+            if nearest.cosine is not None and not self._is_measured:
+                # The words of another language tell nothing: the model is asked, and what it writes is checked.
+                every.append(Evidence(None, 1.0 if is_foreign else coverage))
+            else:
+                every.append(Evidence(nearest.cosine, coverage, is_foreign))
         return every
 
     def _show(self, candidate: Candidate, asked: Query) -> Result:
