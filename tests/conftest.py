@@ -226,6 +226,86 @@ def host_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModelH
         host.close()
 
 
+MEANINGS = (("dog", "hound"), ("car", "automobile"), ("cheese", "brie"))
+"""Words that mean the same to an `EmbeddingHost`."""
+
+
+class EmbeddingHost:
+    """A server of OpenAI's `/v1/embeddings`, whose vectors count the words of each meaning, each model in its own way.
+
+    It goes away with `stop` and comes back, on its port, with `start`. A text of over `longest` characters it refuses.
+    """
+
+    dimensions = 8
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self.asked: list[dict[str, Any]] = []
+        """Requests, each with its `key`."""
+        self.longest = 4000
+        self._port = port
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> None:
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+                pass
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                host.asked.append({**body, "key": self.headers["Authorization"]})
+                status, reply = host.answer(body) if self.path == "/v1/embeddings" else (404, {})
+                data = json.dumps(reply).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+
+    def answer(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        texts: list[str] = body["input"]
+        if any(len(text) > self.longest for text in texts):
+            return 400, {"error": {"message": "this model's maximum context length is smaller"}}
+        data = [
+            {"object": "embedding", "index": n, "embedding": self._embed(body["model"], text)}
+            for n, text in enumerate(texts)
+        ]
+        return 200, {"object": "list", "model": body["model"], "data": data}
+
+    def _embed(self, model: str, text: str) -> list[float]:
+        vector = [0.0] * (self.dimensions - 1) + [0.1]
+        for at, meaning in enumerate(MEANINGS):
+            vector[(at + len(model)) % 7] = float(sum(text.lower().count(word) for word in meaning))
+        return vector
+
+    def list_passages(self, model: str) -> list[str]:
+        """What this model was asked for that is no question."""
+        asked = [text for body in self.asked if body["model"] == model for text in body["input"]]
+        return [text for text in asked if not text.startswith("query: ")]
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@pytest.fixture
+def embedding_host(free_port: Callable[[], int]) -> Iterator[EmbeddingHost]:
+    """A server that embeds, started."""
+    host = EmbeddingHost(free_port())
+    host.start()
+    yield host
+    host.stop()
+
+
 @pytest.fixture
 async def start_engine() -> AsyncIterator[EngineStarter]:
     """Start a scripted engine: `await start_engine(replies=[...], pace_ms=5)`, the members of a `Script`."""

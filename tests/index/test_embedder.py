@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from candide.errors import EngineBroke, EngineUnavailable
+from candide.errors import BadRequest, ContextTooLong, EngineBroke, EngineUnavailable
 from candide.index.embedder import E5Embedder
 from candide.index.engine_embedder import EngineEmbedder
 
@@ -134,6 +134,26 @@ async def test_an_engine_embeds_with_the_prefixes_of_its_model() -> None:
     assert await embedder.embed_passages(["a" * n for n in range(40)]) == [[9.0 + n, 0.5] for n in range(40)]
     assert [len(body["input"]) for body in asked] == [1, 32, 8]
     assert embedder.name != EngineEmbedder(post, "bge", 2).name == "bge"
+
+
+async def test_a_text_that_is_refused_is_halved_and_the_others_stay_whole() -> None:
+    async def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if any(len(text) > 500 for text in body["input"]):
+            raise ContextTooLong("too long")
+        return {
+            "data": [{"index": n, "embedding": [float(len(text))]} for n, text in enumerate(body["input"])]
+        }
+
+    embedder = EngineEmbedder(post, "bge", 1)
+    assert await embedder.embed_passages(["a" * 300, "b" * 3000, "c" * 400]) == [[300.0], [375.0], [400.0]]
+
+
+async def test_a_server_that_takes_no_text_is_named() -> None:
+    async def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        raise BadRequest("there is no model 'bge'")
+
+    with pytest.raises(EngineBroke, match="there is no model"):
+        await EngineEmbedder(post, "bge", 1).embed_passages(["a" * 3000])
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,26 @@ async def test_vectors_of_another_model_are_forgotten_and_words_are_not(open_ind
     assert await find_near(again, "texte") == [10]
 
 
+async def test_whoever_asks_with_another_model_finds_no_vectors_until_they_are_made(
+    open_index: Opener,
+) -> None:
+    changes = [make_change(1, "Un texte.")]
+    first = open_index("one")
+    await first.prepare(1, "one")
+    await first.add_words(changes)
+    await first.add_vectors(changes, make_vectors(changes))
+    other = open_index("another")
+    assert await find_near(first, "texte") == [10]
+    assert await find_near(other, "texte") == []
+    assert await find(other, "texte") == [10]
+    assert await other.positions() == Positions(1, 0)
+    await first.close()
+    assert await other.prepare(1) == Positions(1, 0)
+    assert await other.prepare(1, "another") == Positions(1, 0)
+    await other.add_vectors(changes, make_vectors(changes))
+    assert await find_near(other, "texte") == [10]
+
+
 async def test_an_index_that_is_ahead_of_the_database_is_made_anew(index: PassageIndex) -> None:
     changes = [make_change(seq, f"Texte {seq}.") for seq in (1, 2, 3)]
     await index.prepare(3, "m")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candide.domain.retrieval import Hit
-from candide.retrieval.fusion import fuse_hits, fuse_ranks
+from candide.retrieval.fusion import fuse_hits, fuse_ranks, measure_span
 
 
 def make_hits(scores: dict[int, float]) -> list[Hit]:
@@ -48,3 +48,11 @@ def test_words_that_hardly_match_do_not_lead_astray() -> None:
     words = make_hits({number: 2.0 - number / 100 for number in range(10)})
     vectors = make_hits({50: 0.91, 51: 0.83})
     assert fuse_hits(words, vectors)[0].passage_id == 50
+
+
+def test_cosines_of_an_unknown_model_count_from_the_best_to_the_last() -> None:
+    words = make_hits({3: 9.0})
+    vectors = make_hits({1: 0.6, 2: 0.5, 3: 0.1})
+    fused = fuse_hits(words, vectors, nearness_span=measure_span(vectors))
+    assert [hit.passage_id for hit in fused] == [1, 2, 3]
+    assert measure_span([]) == measure_span(vectors[:1]) == 1.0

@@ -79,6 +79,21 @@ async def test_meaning_finds_what_words_do_not_and_across_languages(collection: 
     assert await titles(collection.retrieval(), by_meaning) == []
 
 
+async def test_of_a_model_whose_cosines_are_not_known_words_tell_whether_the_best_is_good(
+    collection: Collection,
+) -> None:
+    await fill(collection, with_vectors=True)
+    retrieval = collection.retrieval(collection.embedder, is_measured=False)
+    found = await retrieval.search("Quand Voltaire a-t-il publié Candide ?")
+    assert (found.results[0].source.title, found.is_good) == ("Voltaire", True)
+    assert not (await retrieval.search("Combien coûte un billet de train pour Madrid demain matin ?")).is_good
+    # Of another language than the question, no words are expected.
+    found = await retrieval.search("How heavy is the largest animal that has ever lived?")
+    assert (found.results[0].source.title, found.is_good) == ("Whales", True)
+    found = await retrieval.search("Combien pèse le plus grand animal de tous les temps ?")
+    assert (found.results[0].source.title, found.is_good) == ("Whales", True)
+
+
 async def test_operators_narrow_and_stand_before_the_filters_given(collection: Collection) -> None:
     library = await fill(collection)
     other = await collection.libraries.create("Presse")

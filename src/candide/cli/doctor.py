@@ -63,6 +63,7 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
         _check_space(settings.home),
         _check_weights(settings, model) if embedded else _ok("weights", "not needed: no embedded engine"),
         *[check async for check in _check_engines(settings, running, embedded)],
+        *[check async for check in _check_embeddings(settings)],
         await _check_database(settings),
         *[check async for check in _check_server(settings, running)],
     ]
@@ -217,6 +218,27 @@ async def _check_engine(url: str, key: str, *, knows_key: bool) -> Check:
         if models
         else _warn(name, "answers, but lists no model", "load one there")
     )
+
+
+async def _check_embeddings(settings: Settings) -> AsyncGenerator[Check]:
+    from candide.compose import embedding_server
+    from candide.ingestion.embedding import choose_embedder
+
+    server = embedding_server(settings)
+    if server is None or not settings.embeddings:
+        return
+    name = f"embeddings {server.url}"
+    embedder = choose_embedder(server)
+    try:
+        await embedder.embed_query("Candide")
+    except EngineUnavailable as error:
+        yield _fail(name, error.message, "start it, or take embedding_url out of the settings")
+    except CandideError as error:
+        yield _fail(name, error.message, error.hint or "is embedding_model a name that it has?")
+    else:
+        yield _ok(name, f"'{server.model}' makes vectors of {server.dimensions} elements")
+    finally:
+        await embedder.close()
 
 
 def _check_library() -> Check:

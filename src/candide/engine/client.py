@@ -345,9 +345,7 @@ def _error_of_status(status: int, retry_after: str | None, text: bytes, engine: 
             return ContextTooLong(said, prompt_tokens=parsed.n_prompt_tokens, context_tokens=parsed.n_ctx)
         return BadRequest(said, param=parsed.param)
     if status in (401, 403):
-        return EngineError(
-            f"engine '{engine}' refuses the key: {said}", hint="check its key in the settings"
-        )
+        return EngineError(f"engine '{engine}' refuses the key: {said}", hint="check its key in the settings")
     return EngineUnavailable(f"engine '{engine}' answered {status}: {said}")
 
 
