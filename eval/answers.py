@@ -1,6 +1,6 @@
 """How good cited answers are, from the question to the checked answer, on articles that the adapter never saw.
 
-`python eval/answers.py [--questions N] [--model NAME_OR_FILE] [--base]` asks N questions a language, three quarters of
+`python eval/answers.py [--questions N] [--model NAME_OR_FILE] [--base] [--show]` asks N questions a language, three quarters of
 which an article in the library answers; the others are of articles that are not in it. Each article of PIAF's held-out
 ones (French) and of XQuAD (English) is one source. It prints
 
@@ -12,7 +12,7 @@ ones (French) and of XQuAD (English) is one source. It prints
 - `quoted, not verbatim`: sentences marked `quoted` of which no word after word is in their source. It must be 0;
 - seconds to the first word, cold, and of a second question on the same sources.
 
-With `--base` the adapter is left out, to compare.
+With `--base` the adapter is left out, to compare; with `--show` each question is printed with its answer and what it came from.
 """
 
 from __future__ import annotations
@@ -141,8 +141,11 @@ def is_verbatim(sentence: Sentence, texts: Sequence[str]) -> bool:
 
 
 class Examiner:
-    def __init__(self, services: Services, articles: Sequence[Article], library_id: str) -> None:
+    def __init__(
+        self, services: Services, articles: Sequence[Article], library_id: str, *, shows: bool
+    ) -> None:
         self._services = services
+        self._shows = shows
         self._texts = {article.title: article.text for article in articles}
         self._wishes = SearchWishes(libraries=(library_id,))
 
@@ -166,6 +169,8 @@ class Examiner:
     async def examine(self, question: Question, answerable: bool, tally: Tally) -> None:
         conversation = await self._services.conversations.create(title="examined")
         text, grounding, first = await self.ask(question.text, conversation)
+        if self._shows:
+            show(question, answerable, text, grounding)
         tally.extracts += bool(grounding.extract)
         for sentence in grounding.sentences:
             tally.supports[sentence.support or "states nothing"] += 1
@@ -205,7 +210,19 @@ class Examiner:
                     tally.again_s.append(first)
 
 
-async def examine_language(services: Services, language: str, amount: int) -> Tally:
+def show(question: Question, answerable: bool, text: str, grounding: Grounding) -> None:
+    print(f"\nQ  {question.text}\n   expected: {' | '.join(question.golds) if answerable else 'no answer'}")
+    print(f"A  {text}")
+    supports = ", ".join(sentence.support or "states nothing" for sentence in grounding.sentences)
+    print(f"   {supports}; good: {grounding.is_good}; abstained: {grounding.abstained}")
+    for source in grounding.sources:
+        for passage in source.passages:
+            print(
+                f"   [{source.number}] {source.title} {passage.start}-{passage.end}: {collapse(passage.text)}"
+            )
+
+
+async def examine_language(services: Services, language: str, amount: int, *, shows: bool) -> Tally:
     articles, questions = read_articles(language)
     random.Random(1).shuffle(articles)
     kept = articles[: len(articles) * 3 // 4]
@@ -233,7 +250,7 @@ async def examine_language(services: Services, language: str, amount: int) -> Ta
     inside = [question for question in chosen if question.article.title in there][: amount * 3 // 4]
     outside = [question for question in chosen if question.article.title not in there][: amount - len(inside)]
     tally = Tally()
-    examiner = Examiner(services, kept, library.id)
+    examiner = Examiner(services, kept, library.id, shows=shows)
     for number, (question, answerable) in enumerate(
         [*((q, True) for q in inside), *((q, False) for q in outside)]
     ):
@@ -282,6 +299,7 @@ async def main() -> None:
     parser.add_argument("--languages", default="fr,en")
     parser.add_argument("--model", default="qwen2.5-coder-1.5b", help="an installed model, or a GGUF file")
     parser.add_argument("--base", action="store_true", help="without the adapter")
+    parser.add_argument("--show", action="store_true", help="each question and its answer")
     wanted = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"skipped: there is no {DATA}")
@@ -294,7 +312,7 @@ async def main() -> None:
         services = await compose(settings)
         try:
             tallies = {
-                language: await examine_language(services, language, wanted.questions)
+                language: await examine_language(services, language, wanted.questions, shows=wanted.show)
                 for language in wanted.languages.split(",")
             }
         finally:

@@ -53,10 +53,11 @@ from candide.prompt.sources import (
 from candide.prompt.titles import guess_language
 
 MAX_COMPACTIONS = 16
-SHOWN_PASSAGES = 3
-"""The adapter was trained with three to five. A fourth held the answer no more often (PIAF, 150 questions: 92 % both), and each is
-seconds before the first word on two cores."""
+SHOWN_PASSAGES = 4
 PASSAGES_A_SOURCE = 3
+SHOWN_SCORE = 0.5
+"""Of the best passage's score. What has less holds the answer no more than once in a hundred questions (`eval/shown.py`), and each
+passage is seconds before the first word on two cores."""
 
 
 class Conversations(Protocol):
@@ -259,9 +260,10 @@ async def find_sources(
         history=history,
     )
     known = [source for answer in tree for source in sources_of(answer)]
+    least = SHOWN_SCORE * max((result.score for result in found.results), default=0.0)
     return SourcesFound(
         query=found.query,
-        sources=number_sources(known, found.results),
+        sources=number_sources(known, [result for result in found.results if result.score >= least]),
         is_good=found.is_good and bool(found.results),
         unread=await search.find_unread(wishes.libraries),
         missing=found.missing,
