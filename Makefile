@@ -42,7 +42,7 @@ web: install  ## Build the page again, after a change in web/
 test: lint  ## Check everything: linters, types, imports, then the tests
 	@$(PYTHON) scripts/provide_browser.py
 	$(if $(TESTS),,$(NPM) test)
-	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist loadfile) $(TESTS)
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder) $(TESTS)
 
 lint: install  ## Check style, types, imports and the lock file
 	$(BIN)/ruff check $(SOURCES)
