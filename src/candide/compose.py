@@ -22,6 +22,7 @@ from candide.engine.supervisor import find_program
 from candide.errors import CandideError, SettingsError, StoreError, WeightsError
 from candide.index.analysis import find_stem
 from candide.index.choice import choose_index
+from candide.ingestion.attachments import Attachments
 from candide.ingestion.embedding import choose_embedder
 from candide.ingestion.jobs import Ingestion
 from candide.ingestion.protocol import EmbeddingServer, WorkerConfig
@@ -76,6 +77,8 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
         changes = Changes()
         conversations = ConversationStore(database, changes)
         files = FileStore(database)
+        attachments = Attachments(files)
+        stack.push_async_callback(attachments.close)
         libraries = LibraryStore(database, changes)
         sources = SourceStore(database, changes)
         jobs = JobStore(database, changes)
@@ -149,7 +152,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
                 turn,
                 earlier,
                 conversations=conversations,
-                files=files,
+                files=attachments,
                 writer=writer,
                 system_prompt=settings.system_prompt,
                 search=search,
@@ -159,7 +162,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             await title_conversation(
                 turn,
                 conversations=conversations,
-                files=files,
+                files=attachments,
                 ask=lambda model, body: routes.post(model, "/chat/completions", body),
                 system_prompt=settings.system_prompt,
             )
@@ -199,6 +202,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             messages=MessageStore(database, changes),
             folders=folders,
             files=files,
+            attachments=attachments,
             prompts=PromptStore(database, changes),
             preferences=PreferenceStore(database, changes),
             shares=ShareStore(database, changes),

@@ -199,9 +199,9 @@ async def run_turn(
                 if isinstance(piece, TextDelta) and marks is not None:
                     for mark in marks.feed(piece.text):
                         yield CitationMarked(number=mark.number, start=mark.start, end=mark.end)
-        except ContextTooLong:
+        except ContextTooLong as error:
             if len(kept) == 1 or compactions == MAX_COMPACTIONS:
-                raise
+                raise explain_length(error, question) from error
             compactions += 1
             yield ContextCompacted(dropped_messages=len(branch) - len(compact(branch, compactions)))
         except UnsupportedContent:
@@ -267,6 +267,21 @@ async def find_sources(
         is_good=found.is_good and bool(found.results),
         unread=await search.find_unread(wishes.libraries),
         missing=found.missing,
+    )
+
+
+def explain_length(error: ContextTooLong, question: Message) -> ContextTooLong:
+    """The error with what to do about a question that the model's context does not hold."""
+    message, hint = error.message, "shorten the question, or choose a model with a longer context"
+    if names := [f"'{part['file']['name']}'" for part in question.parts if part.get("type") == "file"]:
+        message = f"the question with {', '.join(names)} is longer than the model can read: {message}"
+        hint = "add the file to a library and search there, attach a part of it, or choose a model with a longer context"
+    return ContextTooLong(
+        message,
+        prompt_tokens=error.prompt_tokens,
+        context_tokens=error.context_tokens,
+        param=error.param,
+        hint=hint,
     )
 
 

@@ -130,4 +130,4 @@ def test_a_file_that_is_no_text_is_named_and_its_bytes_are_not_given() -> None:
     report = stored("report.pdf", "application/pdf", b"%PDF\xff\xfe")
     question = message(0, "user", "what is in it?", [report.file.as_part()])
     [asked] = build_prompt([question], "", {report.file.id: report})
-    assert asked["content"] == "(The file 'report.pdf' is no text.)\n\nwhat is in it?"
+    assert asked["content"] == "(The file 'report.pdf' holds no text that can be read.)\n\nwhat is in it?"

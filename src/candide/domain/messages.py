@@ -13,7 +13,7 @@ MessageState = Literal["complete", "pending", "streaming", "stopped", "failed"]
 
 
 class File(msgspec.Struct, kw_only=True, frozen=True):
-    """An image or a text that belongs to a question."""
+    """An image, a text or a document that belongs to a question."""
 
     id: str
     name: str
@@ -37,6 +37,8 @@ class File(msgspec.Struct, kw_only=True, frozen=True):
 class StoredFile(msgspec.Struct, frozen=True):
     file: File
     data: bytes
+    text: str | None = None
+    """What a document was read as; empty where nothing can be read in it, None where nobody has tried, or need not."""
 
 
 class Message(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -32,7 +32,7 @@ def build_prompt(
 ) -> list[dict[str, Any]]:
     """The messages of a branch in the OpenAI shape, the system prompt first, if there is one.
 
-    Of the `files`, by id, images are given as data URLs, and texts stand before the question's own. Answers that failed before their first word are left out, and what the same side said in a row is
+    Of the `files`, by id, images are given as data URLs; texts, and those of documents, stand before the question's own. Answers that failed before their first word are left out, and what the same side said in a row is
     joined: many chat templates refuse two messages of one role.
     """
     built: list[dict[str, Any]] = [{"role": "system", "content": system_prompt}] if system_prompt else []
@@ -69,9 +69,9 @@ def _build_content(
             others.append({"type": "image_url", "image_url": {"url": url}})
         else:
             try:
-                said = stored.data.decode("utf-8-sig")
+                said = stored.text or stored.data.decode("utf-8-sig")
             except UnicodeDecodeError:  # of a conversation that was imported with files of every kind
-                texts.append(f"(The file '{stored.file.name}' is no text.)")
+                texts.append(f"(The file '{stored.file.name}' holds no text that can be read.)")
                 continue
             texts.append(f"--- {stored.file.name} ---\n{said}\n--- end of {stored.file.name} ---")
     text = "\n\n".join([*texts, message.text] if message.text else texts)

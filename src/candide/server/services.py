@@ -9,6 +9,7 @@ from candide.domain.retrieval import PassageIndex, Retriever
 from candide.domain.weights import WeightsFetcher
 from candide.engine.embedded import EmbeddedEngines
 from candide.engine.routes import Routes
+from candide.ingestion.attachments import Attachments
 from candide.ingestion.jobs import Ingestion
 from candide.scheduler import TurnScheduler
 from candide.store.changes import Changes
@@ -55,6 +56,7 @@ class Services:
     messages: MessageStore
     folders: FolderStore
     files: FileStore
+    attachments: Attachments
     prompts: PromptStore
     preferences: PreferenceStore
     shares: ShareStore

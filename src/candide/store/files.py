@@ -1,12 +1,13 @@
-"""Files that belong to questions: images and texts, each kept once, in the database.
+"""Files that belong to questions: images, texts and documents, each kept once, in the database.
 
-A file's id is made from its name and its bytes. Files are never changed.
+A file's id is made from its name and its bytes. Files are never changed; the text of a document may come later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import time
 from collections.abc import Collection, Sequence
@@ -19,19 +20,25 @@ from sqlalchemy.exc import IntegrityError
 from candide.domain.messages import File, StoredFile
 from candide.errors import NotFound
 from candide.store.database import Connection, Database
-from candide.store.schema import files
+from candide.store.schema import file_texts, files
 
 _DESCRIPTION = (files.c.id, files.c.name, files.c.media_type, files.c.size)
 _ADD = files.insert()
+_LOAD = sa.select(*_DESCRIPTION, files.c.data, file_texts.c.text).outerjoin_from(files, file_texts)
+_LOAD_WHAT_IS_SAID = sa.select(
+    *_DESCRIPTION,
+    sa.case((file_texts.c.text != "", b""), else_=files.c.data).label("data"),
+    file_texts.c.text,
+).outerjoin_from(files, file_texts)
 
 
 class FileStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, name: str, media_type: str, data: bytes) -> File:
+    async def add(self, name: str, media_type: str, data: bytes, text: str | None = None) -> File:
         """Keep a file; the same bytes under the same name are the file that is there already."""
-        stored = await asyncio.to_thread(describe_file, name, media_type, data)
+        stored = await asyncio.to_thread(describe_file, name, media_type, data, text)
         try:
             async with self._database.write() as connection:
                 return await keep_file(connection, stored)
@@ -48,24 +55,49 @@ class FileStore:
 
     async def load(self, file_ids: Collection[str]) -> dict[str, StoredFile]:
         """Those of the files that there are, by id."""
-        query = sa.select(*_DESCRIPTION, files.c.data).where(files.c.id.in_(file_ids))
+        return await self._load(_LOAD, file_ids)
+
+    async def load_said(self, file_ids: Collection[str]) -> dict[str, StoredFile]:
+        """Like `load`, without the bytes of documents whose text is there."""
+        return await self._load(_LOAD_WHAT_IS_SAID, file_ids)
+
+    async def keep_text(self, file_id: str, text: str) -> None:
+        """Keep what a file was read as."""
+        # Another turn may have kept it meanwhile.
+        with contextlib.suppress(IntegrityError):
+            async with self._database.write() as connection:
+                await _keep_text(connection, file_id, text)
+
+    async def _load(self, query: sa.Select[Any, Any, Any, Any, Any, Any], file_ids: Collection[str]) -> dict[str, StoredFile]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return {row.id: StoredFile(_file(row), row.data) for row in rows}
+            rows = (await connection.execute(query.where(files.c.id.in_(file_ids)))).all()
+        return {row.id: StoredFile(_file(row), row.data, row.text) for row in rows}
 
 
-def describe_file(name: str, media_type: str, data: bytes) -> StoredFile:
+def describe_file(name: str, media_type: str, data: bytes, text: str | None = None) -> StoredFile:
     """A file under the id that it is kept by."""
-    return StoredFile(File(id=_make_id(name, data), name=name, media_type=media_type, size=len(data)), data)
+    file = File(id=_make_id(name, data), name=name, media_type=media_type, size=len(data))
+    return StoredFile(file, data, text)
 
 
 async def keep_file(connection: Connection, stored: StoredFile) -> File:
     """Add a file unless it is there."""
-    if found := await _find(connection, [stored.file.id]):
-        return found[0]
-    row = {**msgspec.structs.asdict(stored.file), "data": stored.data, "created_at": time.time()}
-    await connection.execute(_ADD, row)
-    return stored.file
+    found = await _find(connection, [stored.file.id])
+    if not found:
+        row = {**msgspec.structs.asdict(stored.file), "data": stored.data, "created_at": time.time()}
+        await connection.execute(_ADD, row)
+    if stored.text is not None:
+        await _keep_text(connection, stored.file.id, stored.text)
+    return found[0] if found else stored.file
+
+
+async def _keep_text(connection: Connection, file_id: str, text: str) -> None:
+    """Keep a text unless there is one: prompts that it stands in are not to change."""
+    of_file = file_texts.c.file_id == file_id
+    if (await connection.execute(sa.select(file_texts.c.text).where(of_file))).scalar():
+        return
+    await connection.execute(file_texts.delete().where(of_file))
+    await connection.execute(file_texts.insert(), {"file_id": file_id, "text": text})
 
 
 async def describe_files(connection: Connection, file_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -146,6 +146,14 @@ files = Table(
     Column("created_at", Float, nullable=False),
 )
 
+file_texts = Table(
+    "file_texts",
+    metadata,
+    # Beside the files: what stands in a row after a large value is slow to reach.
+    Column("file_id", String(40), ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
 folders = Table(
     "folders",
     metadata,

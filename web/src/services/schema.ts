@@ -155,7 +155,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keep a PNG, JPEG, GIF or WebP image, or a text in UTF-8, to be attached to a question */
+        /**
+         * Keep an image, a text or a document, to be attached to a question
+         * @description Images are PNG, JPEG, GIF and WebP. Of a document (PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, HTML, e-mail) the model is given the text; one without text that can be read is refused.
+         */
         post: operations["add_file_api_files_post"];
         delete?: never;
         options?: never;
@@ -2798,6 +2801,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/octet-stream": string;
                     "image/gif": string;
                     "image/jpeg": string;
                     "image/png": string;
@@ -4430,6 +4434,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/octet-stream": string;
                     "image/gif": string;
                     "image/jpeg": string;
                     "image/png": string;

@@ -9,9 +9,8 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator
 
-from candide.domain.media import find_image_type, is_text
 from candide.domain.messages import StoredFile
-from candide.errors import BadRequest, TooLarge
+from candide.errors import TooLarge
 from candide.server.api.fields import check_text
 from candide.server.api.messages import FileView
 from candide.server.routers import make_router
@@ -19,18 +18,20 @@ from candide.server.services import Services
 
 MAX_FILE_BYTES = 20 * 2**20
 
-_TEXT_TYPES = frozenset({
-    "application/json", "application/xml", "application/yaml", "application/toml", "application/javascript",
-    "application/sql", "application/x-sh",
-})  # fmt: skip
-
 FileName = Annotated[str, AfterValidator(check_text), Query(min_length=1, max_length=255)]
 
 DOWNLOAD = {
     200: {
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in ("image/png", "image/jpeg", "image/gif", "image/webp", "text/plain")
+            for media_type in (
+                "image/png",
+                "image/jpeg",
+                "image/gif",
+                "image/webp",
+                "text/plain",
+                "application/octet-stream",
+            )
         }
     }
 }
@@ -38,12 +39,13 @@ DOWNLOAD = {
 
 def build_router(services: Services) -> APIRouter:
     router = make_router("/api/files", "files")
-    files = services.files
 
     @router.post(
         "",
         status_code=201,
-        summary="Keep a PNG, JPEG, GIF or WebP image, or a text in UTF-8, to be attached to a question",
+        summary="Keep an image, a text or a document, to be attached to a question",
+        description="Images are PNG, JPEG, GIF and WebP. Of a document (PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, "
+        "HTML, e-mail) the model is given the text; one without text that can be read is refused.",
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -53,12 +55,12 @@ def build_router(services: Services) -> APIRouter:
     )
     async def add_file(name: FileName, request: Request) -> FileView:  # pyright: ignore[reportUnusedFunction]
         data = await _read(request, name)
-        media_type = recognize(name, request.headers.get("content-type", ""), data)
-        return FileView(**msgspec.structs.asdict(await files.add(name, media_type, data)))
+        file = await services.attachments.add(name, request.headers.get("content-type", ""), data)
+        return FileView(**msgspec.structs.asdict(file))
 
     @router.get("/{file_id}", summary="A file as it was given", response_class=Response, responses=DOWNLOAD)  # type: ignore[arg-type]
     async def get_file(file_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return send_file(await files.get(file_id))
+        return send_file(await services.files.get(file_id))
 
     return router
 
@@ -67,9 +69,10 @@ def send_file(stored: StoredFile) -> Response:
     """A file as a response: whatever is in it, a browser runs nothing of it."""
     file = stored.file
     where = "inline" if file.is_image else "attachment"
+    plain = "text/plain" if stored.text is None else "application/octet-stream"
     return Response(
         stored.data,
-        media_type=file.media_type if file.is_image else "text/plain",
+        media_type=file.media_type if file.is_image else plain,
         headers={
             "Content-Disposition": f"{where}; filename*=UTF-8''{quote(file.name, safe='')}",
             "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -81,23 +84,6 @@ def send_file(stored: StoredFile) -> Response:
     )
 
 
-def recognize(name: str, content_type: str, data: bytes) -> str:
-    """The media type by which a file is kept: an image's by its first bytes; raises BadRequest."""
-    said = content_type.partition(";")[0].strip().lower()
-    if media_type := find_image_type(data):
-        return media_type
-    if not data:
-        raise BadRequest(f"the file '{name}' is empty", param="body")
-    if not is_text(data):
-        raise BadRequest(
-            f"'{name}' is neither an image that can be read (PNG, JPEG, GIF, WebP) nor a text in UTF-8",
-            param="body",
-            hint="save it as text, or as one of these images",
-            code="unsupported_file",
-        )
-    return said if said.startswith("text/") or said in _TEXT_TYPES else "text/plain"
-
-
 async def _read(request: Request, name: str) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -105,7 +91,8 @@ async def _read(request: Request, name: str) -> bytes:
         size += len(part)
         if size > MAX_FILE_BYTES:
             raise TooLarge(
-                f"'{name}' is larger than {MAX_FILE_BYTES // 2**20} MiB", hint="attach a part of it"
+                f"'{name}' is larger than {MAX_FILE_BYTES // 2**20} MiB",
+                hint="attach a part of it, or add it to a library and search there",
             )
         parts.append(part)
     return b"".join(parts)
