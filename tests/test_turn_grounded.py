@@ -15,6 +15,7 @@ import pytest
 
 from candide.citations.checker import Checker
 from candide.domain.grounding import Grounding, SearchWishes, read_grounding
+from candide.domain.retrieval import Filters
 from candide.domain.sources import Cut, Document, NewSource
 from candide.domain.turns import (
     CitationMarked,
@@ -283,3 +284,20 @@ async def test_silence_has_the_language_of_the_conversation(
     assert (await runtime.answer(second)).text.startswith("Les sources ne")
     third = await runtime.ask("What is the mass of Jupiter?", first.conversation_id, search=shelf.wishes)
     assert (await runtime.answer(third)).text.startswith("The sources do not say")
+
+
+async def test_silence_has_the_language_of_the_nearest_source_where_the_question_does_not_tell(
+    start_runtime: RuntimeStarter, shelf: Shelf
+) -> None:
+    runtime = await start_runtime(search=shelf.search)
+    turn = await runtime.ask("Phare Jupiter Saturne Neptune Uranus Pluton Mercure ?", search=shelf.wishes)
+    assert (await runtime.answer(turn)).text.startswith("Les sources ne")
+
+
+async def test_what_is_far_below_the_best_is_not_shown(start_runtime: RuntimeStarter, shelf: Shelf) -> None:
+    question = "Qui fut la première gardienne du phare de Kermor ?"
+    every = await shelf.search.retriever.search(question, Filters(libraries=shelf.wishes.libraries))
+    assert {result.source.title for result in every.results} > {"Phare de Kermor"}
+    runtime = await start_runtime(search=shelf.search, replies=[{"answer": KEEPER}])
+    found = only(await runtime.events(await runtime.ask(question, search=shelf.wishes)), SourcesFound)
+    assert [source.title for source in found.sources] == ["Phare de Kermor"]

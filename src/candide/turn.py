@@ -178,7 +178,8 @@ async def run_turn(
     silent = grounding is not None and not grounding.is_good
     if silent:
         # No model is asked what the sources do not say.
-        said = describe_silence(tell_language(branch), grounding.sources if grounding else [])
+        nearest = grounding.sources if grounding is not None else []
+        said = describe_silence(tell_language(branch, nearest), nearest)
         yield TextDelta(text=said[len(partial) :])
         partial = said
     while not silent and engine_error is None:
@@ -297,10 +298,11 @@ def describe_silence(language: str, nearest: Sequence[NumberedSource]) -> str:
     return "\n".join([say_silence(language), *(["", *lines] if lines else [])])
 
 
-def tell_language(branch: Sequence[Message]) -> str:
-    """The language of the last question; where it is too short to tell, of the last one before it that can be told."""
-    questions = [message.text for message in reversed(branch) if message.role == "user"]
-    return next((language for text in questions if (language := guess_language(text))), "en")
+def tell_language(branch: Sequence[Message], nearest: Sequence[NumberedSource]) -> str:
+    """The language of the last question; where that cannot be told, of the last one before it that can be, or else of the
+    nearest source."""
+    questions = [guess_language(message.text) for message in reversed(branch) if message.role == "user"]
+    return next(filter(None, [*questions, *(source.language for source in nearest)]), "en")
 
 
 async def check_answer(

@@ -13,7 +13,7 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def get_analyzer(field: str) -> tantivy.TextAnalyzer:
     return builder.filter(Filter.ascii_fold()).build()
 
 
+@lru_cache(maxsize=1 << 16)
 def find_stem(word: str, language: str) -> str:
     """The stem of a word as the index knows it; the word itself where that leaves nothing of it."""
     analyzer = get_analyzer(find_stem_field(language) or PLAIN)
