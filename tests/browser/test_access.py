@@ -43,7 +43,7 @@ def check(page: Page) -> list[str]:
 def test_axe_finds_nothing_on_any_view(
     site: Callable[..., Site], visit: Callable[..., Page], views: Any, watched: Watched, size: str
 ) -> None:
-    here = site(replies=views.REPLIES, models=["scripted", "other"])
+    here = site(**views.SERVER)
     filled = views.fill(here)
     watched.expect("404")
     # The page's policy lets no script in, not even this test's; every other test keeps it.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 READ = """() => {
   const texts = new Set()
   const add = (text) => { const t = (text ?? '').replace(/\\s+/g, ' ').trim(); if (/\\p{L}{3}/u.test(t)) texts.add(t) }
-  const theirs = '.markdown, .bubble, [lang]:not(html), .thinking, .snippet, .md-code-text, kbd, code, input, textarea'
+  const theirs = '.markdown, .bubble, [lang]:not(html), .thinking, .snippet, .words, blockquote, .md-code-text, kbd, code, input, textarea'
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
   while (walk.nextNode()) {
     const element = walk.currentNode.parentElement
@@ -28,10 +28,11 @@ READ = """() => {
 }"""
 
 SAME = {
-    "API", "Archive", "Archives", "Branches", "Candide", "Code", "Conversation", "Conversations", "Data", "Details",
-    "Diagram", "Engine", "Export", "General", "Image", "Import", "Instructions", "JSON", "Markdown", "Message", "Messages", "Name", "name",
-    "Notes", "Prompts", "Seed", "Stop", "Suggestions", "System", "Text", "Top-p", "Version", "Versions", "scripted",
-    "other", "stop", "text", "Diagram: graph", "Système", "Options",
+    "API", "Archive", "Archives", "Branches", "Candide", "Code", "Conversation", "Conversations", "CSV", "Data", "Details",
+    "Diagram", "DOCX", "Engine", "EPUB", "Export", "General", "HTML", "Image", "Import", "Instructions", "JSON", "Markdown",
+    "Message", "Messages", "Name", "name", "Notes", "ODT", "PDF", "PPTX", "Prompts", "Seed", "Site", "Sources", "Stop",
+    "Suggestions", "System", "Text", "Top-p", "Type", "Version", "Versions", "XLSX", "example.org", "scripted", "other",
+    "stop", "text", "Diagram: graph", "Système", "Options",
 }  # fmt: skip
 """Words that are the same in two languages, and names."""
 
@@ -86,7 +87,7 @@ def test_every_view_is_translated_and_mirrored(
     site: Callable[..., Site], visit: Callable[..., Page], watched: Watched, views: Any
 ) -> None:
     """What is the same in three languages is in none of them, and what is English in one is not translated."""
-    here = site(replies=views.REPLIES, models=["scripted", "other"])
+    here = site(**views.SERVER)
     filled = views.fill(here)
     watched.expect("404")
     page = visit(here, reduced_motion="reduce")

@@ -45,7 +45,7 @@ def test_nothing_is_lost_in_a_window_of_320_pixels(
     site: Callable[..., Site], visit: Callable[..., Page], watched: Watched, views: Any
 ) -> None:
     """WCAG 2.2, 1.4.10 (reflow: 1280 pixels enlarged four times) and 2.5.8 (targets of 24 pixels)."""
-    here = site(replies=views.REPLIES, models=["scripted", "other"])
+    here = site(**views.SERVER)
     filled = views.fill(here)
     watched.expect("404")
     page = visit(here, viewport={"width": 320, "height": 640}, has_touch=True, reduced_motion="reduce")

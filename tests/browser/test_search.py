@@ -112,7 +112,7 @@ def test_an_answer_shows_what_it_rests_on(garden: Site, chat: Callable[..., Chat
     doubted = one.text().locator(".md-unsupported", has_text="elephants")
     expect(doubted).to_have_css("text-decoration-style", "dotted")
     expect(one.text()).to_contain_text("900 elephants. (not found in the sources)")
-    sources = one.answers.last.get_by_role("region", name="Sources")
+    sources = one.answers.last.get_by_role("group", name="Sources")
     expect(sources.get_by_role("button")).to_have_text(["1 Runner beans", "2 The old well"])
 
     # The passage, by keyboard and by pointer.
@@ -190,7 +190,7 @@ def test_searching_is_switched_off_and_on_per_conversation(garden: Site, chat: C
     one.done()
     expect(one.answers).to_have_count(2)
     expect(one.text().locator("p").first).to_contain_text("second half of May")
-    expect(one.answers.last.get_by_role("region", name="Sources")).to_have_count(0)
+    expect(one.answers.last.get_by_role("group", name="Sources")).to_have_count(0)
     one.page.reload()
     expect(places(one)).to_have_attribute("aria-pressed", "false")
     # Another conversation has its own.

@@ -55,13 +55,47 @@ graph TD
 
 [^1]: So said the gardener.
 """
+SOURCES = [
+    {
+        "_id": "sowing",
+        "title": "When beans are sown",
+        "url": "https://beans.example/sowing",
+        "language": "en",
+        "published": "2024-05-02",
+        "text": "Runner beans are sown in the second half of May, when the soil has twelve degrees. "
+        "They want eleven litres of water a week for each metre of row.",
+    },
+    {
+        "_id": "well",
+        "title": "The well in the bean field, with all that was ever written about it in the parish",
+        "url": "https://beans.example/" + "well" * 30,
+        "language": "en",
+        "published": "2023-11-12",
+        "text": "The well behind the bean field is 14 metres deep. It was dug in 1887 by Auguste Ferrand.",
+    },
+    {"_id": "notes", "title": "", "text": "Notes on beans: the first bean pods are picked sixty-five days after sowing."},
+]  # fmt: skip
+CITED = (
+    "Runner beans are sown in the **second half of May** [1].\n\n"
+    "- The well behind the bean field is 14 metres deep [2].\n"
+    "- It says “It was dug in 1887 by Auguste Ferrand” [2].\n\n"
+    "Every gardener in Lisbon owns 900 elephants."
+)
 REPLIES: list[dict[str, Any]] = [
+    {"match": "bean well", "answer": CITED},
     {"match": "everything", "answer": RICH, "reasoning": "Beans need water.\n\nAnd light."},
     {"match": "fail", "status": 400, "message": "the beans are out"},
     {"match": "long story", "answer": "Once upon a time. " * 2000, "pace_ms": 20},
     {"match": "short", "answer": "cut here", "finish_reason": "length"},
     {"answer": "Water the beans every other day."},
 ]
+SERVER: dict[str, Any] = {
+    "replies": REPLIES,
+    "models": ["scripted", "other"],
+    # Words find what is asked for here; vectors would only cost time.
+    "CANDIDE_EMBEDDINGS": "false",
+}
+"""The server that `fill` fills: `site(**views.SERVER)`."""
 
 
 @dataclass
@@ -74,15 +108,36 @@ class Filled:
     folder: str
     token: str
     revoked: str
+    library: str
+    cited: str
+    cited_token: str
 
 
 def upload(site: Site, name: str, media_type: str, data: bytes) -> str:
     """Keep a file; its id."""
-    request = urllib.request.Request(f"{site.url}/api/files?name={name}", data, method="POST")
+    return _send(f"{site.url}/api/files?name={name}", media_type, data)
+
+
+def _send(address: str, media_type: str, data: bytes) -> str:
+    request = urllib.request.Request(address, data, method="POST")
     request.add_header("Content-Type", media_type)
     with urllib.request.urlopen(request, timeout=30) as response:
         found: str = json.loads(response.read())["id"]
     return found
+
+
+def fill_library(site: Site) -> str:
+    """A library of sources with dates and sites, and of a file that cannot be read; its id."""
+    library: str = site.call("POST", "/api/libraries", {"name": "Bean almanac"})["id"]
+    lines = "\n".join(json.dumps(source) for source in SOURCES).encode()
+    for name, data, counted in (
+        ("beans.jsonl", lines, "added"),
+        ("broken-bean.pdf", b"%PDF-1.4 nonsense", "failed"),
+    ):
+        job = _send(f"{site.url}/api/libraries/{library}/files?name={name}", "text/plain", data)
+        ended = wait_for_end(site, job, "jobs")
+        assert ended["progress"][counted], ended
+    return library
 
 
 def ask(site: Site, conversation: str, text: str, **more: Any) -> dict[str, Any]:
@@ -91,12 +146,13 @@ def ask(site: Site, conversation: str, text: str, **more: Any) -> dict[str, Any]
     return wait_for_end(site, turn["id"])
 
 
-def wait_for_end(site: Site, turn_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+def wait_for_end(site: Site, identity: str, of: str = "turns") -> dict[str, Any]:
+    """Wait until a turn or a job has ended."""
+    deadline = time.monotonic() + 60
     while True:
-        turn: dict[str, Any] = site.call("GET", f"/api/turns/{turn_id}")
-        if turn["state"] not in ("queued", "running"):
-            return turn
+        found: dict[str, Any] = site.call("GET", f"/api/{of}/{identity}")
+        if found["state"] not in ("queued", "running"):
+            return found
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -110,7 +166,7 @@ def converse(site: Site, title: str, *questions: str, **more: Any) -> str:
 
 
 def fill(site: Site) -> Filled:
-    """Put something of everything into a server whose engine gives `REPLIES`."""
+    """Put something of everything into a `SERVER`."""
     folder = site.call("POST", "/api/folders", {"name": "Kitchen garden"})["id"]
     rich = converse(site, "Growing beans")
     files = [
@@ -140,7 +196,18 @@ def fill(site: Site) -> Filled:
     share = site.call("POST", f"/api/conversations/{rich}/shares", {"leaf_id": leaf})
     gone = site.call("POST", f"/api/conversations/{branches}/shares", {})
     site.call("DELETE", f"/api/shares/{gone['token']}")
-    return Filled(site, rich, branches, folder, share["token"], gone["token"])
+    library = fill_library(site)
+    cited = converse(
+        site,
+        "What the beans rest on",
+        # What the sources do not say, what they say themselves where the model fails, and an answer that cites them.
+        "What is the capital of Peru?",
+        "Why did the runner beans fail that were sown in May?",
+        "When are runner beans sown, and how deep is the bean well?",
+        search={"libraries": [library]},
+    )
+    shown = site.call("POST", f"/api/conversations/{cited}/shares", {})
+    return Filled(site, rich, branches, folder, share["token"], gone["token"], library, cited, shown["token"])
 
 
 def mock_tools(page: Page, filled: Filled) -> None:
@@ -316,6 +383,68 @@ def show_gone(page: Page, filled: Filled) -> None:
     expect(page.locator("[role=alert]")).to_be_visible()
 
 
+def show_libraries(page: Page, filled: Filled) -> None:
+    page.goto("/libraries")
+    expect(page.locator("main li a")).to_be_visible()
+
+
+def show_library(page: Page, filled: Filled) -> None:
+    """Something is being added, something read, something could not be, and something is about to be removed."""
+
+    def add(route: Route) -> None:
+        response = route.fetch()
+        jobs = response.json()
+        progress = jobs["data"][0]["progress"] | {
+            "found": 40,
+            "done": 12,
+            "current": "https://beans.example/a",
+        }
+        running = jobs["data"][0] | {"id": "job_r", "state": "running", "progress": progress, "problems": []}
+        route.fulfill(response=response, json={"data": [running, *jobs["data"]]})
+
+    page.route("**/api/jobs?*", add)
+    page.goto(f"/libraries/{filled.library}")
+    expect(page.locator("main progress")).to_be_visible()
+    expect(page.locator("main details li")).to_be_visible()
+    page.locator("main textarea").fill("https://beans.example/")
+    page.locator("main form select").first.select_option("site")
+    page.locator("main li:has(.source) button:has(svg.lucide-trash-2)").first.click()
+    expect(page.locator("main li:has(.source) button.danger")).to_be_visible()
+
+
+def show_found(page: Page, filled: Filled) -> None:
+    page.goto("/search?query=bean+well&language=en")
+    expect(page.locator("main ol mark").first).to_be_visible()
+    page.locator("main .ask .primary").click()
+    expect(page.locator(".answer .legend")).to_be_visible()
+
+
+def show_cited(page: Page, filled: Filled) -> None:
+    page.goto(f"/c/{filled.cited}")
+    expect(page.locator(".answer .legend")).to_be_visible()
+    page.locator(".answer .md-cite").last.hover()
+    expect(page.get_by_role("tooltip")).to_be_visible()
+
+
+def show_source(page: Page, filled: Filled) -> None:
+    show_cited(page, filled)
+    page.locator(".answer .md-cite").last.click()
+    expect(page.locator("dialog mark.quote")).to_be_visible()
+
+
+def show_places(page: Page, filled: Filled) -> None:
+    change_status(page, searches_web=True)
+    page.goto(f"/c/{filled.cited}")
+    expect(page.locator(".composer .places")).to_be_visible()
+    page.locator(".composer button:has(svg.lucide-library)").click()
+    expect(page.get_by_role("menuitemcheckbox")).to_have_count(2)
+
+
+def show_shared_cited(page: Page, filled: Filled) -> None:
+    page.goto(f"/share/{filled.cited_token}")
+    expect(page.locator(".answer .legend")).to_be_visible()
+
+
 def show_missing(page: Page, filled: Filled) -> None:
     page.goto("/c/conv_00000000000000000000000000")
     expect(page.locator(".empty .button")).to_be_visible()
@@ -426,6 +555,13 @@ VIEWS: dict[str, Callable[[Page, Filled], None]] = {
     "attached": show_attached,
     "shared page": show_shared,
     "revoked page": show_gone,
+    "libraries": show_libraries,
+    "library": show_library,
+    "search of sources": show_found,
+    "cited answer": show_cited,
+    "source": show_source,
+    "where to look": show_places,
+    "shared page with sources": show_shared_cited,
     "missing conversation": show_missing,
     "temporary": show_temporary,
     "download": show_download,
