@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 if TYPE_CHECKING:
     from conftest import Chat, Site, Watched
@@ -48,6 +50,17 @@ def words(count: int, first: int = 1) -> str:
 
 def file(name: str, media_type: str, data: bytes) -> dict[str, str]:
     return {"name": name, "type": media_type, "base64": base64.b64encode(data).decode()}
+
+
+def make_word(text: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr(
+            "word/document.xml",
+            '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+            f"<w:body><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>",
+        )
+    return written.getvalue()
 
 
 def said(request: dict[str, Any], role: str) -> list[Any]:
@@ -158,6 +171,49 @@ def test_a_file_that_is_no_text_is_refused_with_a_reason(site: Sites, chat: Chat
     )
     expect(one.page.get_by_role("alert")).to_contain_text("song.mp3")
     expect(one.button("Remove song.mp3")).to_have_count(0)
+
+
+def test_a_document_is_read_and_asked_about(site: Sites, chat: Chats) -> None:
+    here = site()
+    other = here.add("Garden", "hello", "hi")
+    one = chat(here)
+    held: list[Route] = []
+    one.page.route("**/api/files?*", lambda route: held.append(route))
+    report = file("report.docx", "", make_word("The beans are in bed four."))
+    one.composer.evaluate(GIVE_FILES, {"kind": "drop", "files": [report]})
+    expect(one.page.get_by_text("Reading report.docx…")).to_be_visible()
+    one.composer.fill("Where are the beans?")
+    expect(one.button("Send")).to_be_disabled()
+    # Who goes on meanwhile finds it where it was dropped.
+    one.sidebar.get_by_role("link", name="Garden").click()
+    expect(one.page).to_have_url(re.compile(other.id))
+    expect(one.page.get_by_text("Reading report.docx…")).to_have_count(0)
+    with one.page.expect_response("**/api/files?*"):
+        held[0].continue_()
+    one.page.go_back()
+    expect(one.button("Remove report.docx")).to_be_visible()
+    expect(one.page.get_by_text("Reading report.docx…")).to_have_count(0)
+    expect(one.composer).to_have_value("Where are the beans?")
+    one.composer.press("Enter")
+    one.done()
+    expect(one.questions.get_by_role("link", name=re.compile("report.docx"))).to_be_visible()
+    assert said(here.engine.requests[-1], "user")[-1] == (
+        "--- report.docx ---\nThe beans are in bed four.\n--- end of report.docx ---\n\nWhere are the beans?"
+    )
+
+
+def test_a_document_that_cannot_be_read_is_refused_with_a_reason(
+    site: Sites, chat: Chats, watched: Watched
+) -> None:
+    one = chat(site())
+    watched.expect("status of 400")
+    one.composer.evaluate(
+        GIVE_FILES, {"kind": "drop", "files": [file("cut.pdf", "application/pdf", b"%PDF-1.7\n\xe2\xe3")]}
+    )
+    expect(one.page.get_by_role("alert")).to_contain_text("'cut.pdf' cannot be read: the PDF is broken")
+    expect(one.page.get_by_role("alert")).to_contain_text("print it to a new PDF")
+    expect(one.button("Remove cut.pdf")).to_have_count(0)
+    expect(one.page.get_by_text("Reading cut.pdf…")).to_have_count(0)
 
 
 def test_the_chosen_model_is_asked(site: Sites, chat: Chats) -> None:

@@ -68,7 +68,9 @@ class FileStore:
             async with self._database.write() as connection:
                 await _keep_text(connection, file_id, text)
 
-    async def _load(self, query: sa.Select[Any, Any, Any, Any, Any, Any], file_ids: Collection[str]) -> dict[str, StoredFile]:
+    async def _load(
+        self, query: sa.Select[Any, Any, Any, Any, Any, Any], file_ids: Collection[str]
+    ) -> dict[str, StoredFile]:
         async with self._database.read() as connection:
             rows = (await connection.execute(query.where(files.c.id.in_(file_ids)))).all()
         return {row.id: StoredFile(_file(row), row.data, row.text) for row in rows}
