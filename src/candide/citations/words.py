@@ -118,11 +118,17 @@ _SCRIPT = re.compile(
     "(?P<ja>[\u3040-\u30ff])|(?P<ru>[\u0400-\u04ff]{3})|(?P<ar>[\u0600-\u06ff])|(?P<ko>[\uac00-\ud7af])|(?P<zh>[\u4e00-\u9fff]{3})"
 )
 
+_LETTERS_A_SIGN = 3
+"""What one sign of a script without an alphabet says."""
+
 
 def tell_language(words: Iterable[Word], text: str) -> str:
-    """ISO 639-1 of a text by its small words; empty when they do not tell. Scripts of their own tell by themselves."""
+    """ISO 639-1 of a text by its small words; empty when they do not tell. Scripts of their own tell by themselves, where
+    they are more than a name among Latin letters."""
     sample = text[:400]
-    if script := _SCRIPT.search(sample):
+    latin = sum(sign.isalpha() and sign < "\u0250" for sign in sample)
+    others = sum(sign.isalpha() and sign > "\u036f" for sign in sample)
+    if (script := _SCRIPT.search(sample)) and _LETTERS_A_SIGN * others > latin:
         return next(code for code, found in script.groupdict().items() if found)
     counts = dict.fromkeys(STOP, 0)
     for word in words:
