@@ -186,14 +186,15 @@ async def test_attachments_that_make_no_sense_are_named(here: Here) -> None:
     turn = await here.ask("x")
     await here.events(turn["id"])
     path = f"/api/conversations/{turn['conversation_id']}/turns"
-    for body, status, param in (
+    cases: tuple[tuple[dict[str, Any], int, str], ...] = (
         ({"text": "x", "attachments": [note["id"], "file_0"]}, 404, "attachments.1"),
         ({"text": "x", "attachments": ["\0"]}, 400, "attachments[0]"),
         ({"text": "x", "attachments": "file_0"}, 400, "attachments"),
         ({"text": "x", "attachments": ["f"] * 51}, 400, "attachments"),
         ({"user_message_id": turn["user_message_id"], "attachments": [note["id"]]}, 400, "attachments"),
         ({"attachments": []}, 400, "text"),
-    ):
+    )
+    for body, status, param in cases:
         reply = await here.call("POST", path, body)
         assert (reply.status, reply.error["param"]) == (status, param), body
     chat = (await here.call("GET", f"/api/conversations/{turn['conversation_id']}")).json
