@@ -178,6 +178,76 @@ def test_an_answer_rests_on_the_same_after_a_reload_and_on_a_shared_page(
     assert not [url for url in asked if "/api/sources" in url]
 
 
+def test_what_is_shared_and_saved_says_what_the_answer_rests_on(
+    site: Callable[..., Site], visit: Callable[..., Page], views: Any, tmp_path: Path
+) -> None:
+    here = site(**views.SERVER)
+    question = (
+        "When are runner beans sown, how much water do they want a week, and how deep is the bean well?"
+    )
+    search = {"libraries": [views.fill_library(here)]}
+    made = views.converse(here, "What the beans rest on", question, search=search)
+    well = views.SOURCES[0]
+    origins = [
+        re.compile(r"When beans are sown\s+beans\.example · May 2, 2024"),
+        re.compile(rf"{well['title']}\s+Nov 12, 2023"),
+    ]
+
+    # The page that is shared.
+    share = here.call("POST", f"/api/conversations/{made}/shares", {})
+    reader = visit(here, f"/share/{share['token']}")
+    expect(reader.locator(".answer .md-cite")).to_have_text(["1", "2", "2"])
+    expect(reader.locator(".answer .md-unsupported")).to_have_text(re.compile("900 elephants"))
+    expect(reader.locator(".answer")).to_contain_text("1 sentence, underlined with dots, was not found")
+    sources = reader.get_by_role("group", name="Sources")
+    expect(sources.get_by_role("listitem")).to_have_text(origins)
+    expect(sources.get_by_role("link")).to_have_attribute("href", well["url"])
+
+    # Not what is only this machine's.
+    shared = json.dumps(here.call("GET", f"/api/shared/{share['token']}"))
+    assert "sowing-beans.md" in shared
+    assert str(here.home) not in shared
+    assert "broken-bean" not in shared
+
+    # One HTML file, in which marks lead to the sources.
+    page = visit(here, f"/c/{made}")
+    page.get_by_role("button", name="Share or export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as one HTML file").click()
+    saved = tmp_path / "saved.html"
+    download.value.save_as(saved)
+    reader.goto(saved.as_uri())
+    marks = reader.locator("a.md-cite")
+    expect(marks).to_have_text(["1", "2", "2"])
+    expect(reader.locator(".md-unsupported")).to_have_text(re.compile("900 elephants"))
+    expect(reader.get_by_text("1 sentence, underlined with dots, was not found")).to_be_visible()
+    expect(reader.locator(".sources li")).to_have_text(origins)
+    marks.last.click()
+    expect(reader.locator("li:target")).to_contain_text("It was dug in 1887 by Auguste Ferrand.")
+
+    # Markdown, to be read.
+    export = f"{here.url}/api/conversations/{made}/export?format="
+    text = page.request.get(f"{export}markdown").text()
+    assert "second half of May** [1]." in text
+    assert "\n- [1] When beans are sown, beans.example, 2024-05-02\n  > Runner beans are sown" in text
+    assert f"\n- [2] [{well['title']}]({well['url']}), 2023-11-12\n  > The well" in text
+    assert "No source bears out:\n\n- Every gardener in Lisbon owns 900 elephants.\n" in text
+
+    # JSON, which holds everything.
+    document = page.request.get(f"{export}json").json()
+    [kept] = [m["grounding"] for m in document["conversations"][0]["messages"] if m["role"] == "assistant"]
+    assert [(one["number"], one["title"]) for one in kept["sources"]] == [
+        (1, "When beans are sown"),
+        (2, well["title"]),
+    ]
+    assert (kept["sources"][0]["site"], kept["sources"][1]["uri"]) == ("beans.example", well["url"])
+    assert all(one["published"] and one["passages"] for one in kept["sources"])
+    cited = [[one["number"] for one in sentence.get("citations", [])] for sentence in kept["sentences"]]
+    assert cited == [[1], [2], [2], []]
+    support = [sentence["support"] for sentence in kept["sentences"]]
+    assert (support[2], support[3]) == ("quoted", "unsupported")
+
+
 def test_searching_is_switched_off_and_on_per_conversation(garden: Site, chat: Callable[..., Chat]) -> None:
     one = chat(garden)
     attach(one, "Garden")
@@ -235,7 +305,8 @@ def test_what_could_not_be_read_is_said_before_the_answer(garden: Site, chat: Ca
 def test_where_the_model_fails_the_sources_speak_and_it_is_said(
     site: Callable[..., Site], chat: Callable[..., Chat]
 ) -> None:
-    here = site(replies=[{"status": 500, "message": "the model is out"}], CANDIDE_EMBEDDINGS="false")
+    # One that says when to come back is given up sooner.
+    here = site(replies=[{"status": 429, "retry_after": 0.1}], CANDIDE_EMBEDDINGS="false")
     make_library(here, "Garden", beans=BEANS, well=WELLS)
     one = chat(here)
     attach(one, "Garden")

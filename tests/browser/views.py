@@ -55,16 +55,15 @@ graph TD
 
 [^1]: So said the gardener.
 """
+SOWING = """---
+title: When beans are sown
+site: beans.example
+date: 2024-05-02
+---
+Runner beans are sown in the second half of May, when the soil has twelve degrees. They want eleven litres of water a
+week for each metre of row.
+"""
 SOURCES = [
-    {
-        "_id": "sowing",
-        "title": "When beans are sown",
-        "url": "https://beans.example/sowing",
-        "language": "en",
-        "published": "2024-05-02",
-        "text": "Runner beans are sown in the second half of May, when the soil has twelve degrees. "
-        "They want eleven litres of water a week for each metre of row.",
-    },
     {
         "_id": "well",
         "title": "The well in the bean field, with all that was ever written about it in the parish",
@@ -83,6 +82,8 @@ CITED = (
 )
 REPLIES: list[dict[str, Any]] = [
     {"match": "bean well", "answer": CITED},
+    # Given up soon: the pauses before its other attempts are as short as they can be.
+    {"match": "beans wither", "status": 429, "retry_after": 0.1},
     {"match": "everything", "answer": RICH, "reasoning": "Beans need water.\n\nAnd light."},
     {"match": "fail", "status": 400, "message": "the beans are out"},
     {"match": "long story", "answer": "Once upon a time. " * 2000, "pace_ms": 20},
@@ -131,6 +132,7 @@ def fill_library(site: Site) -> str:
     library: str = site.call("POST", "/api/libraries", {"name": "Bean almanac"})["id"]
     lines = "\n".join(json.dumps(source) for source in SOURCES).encode()
     for name, data, counted in (
+        ("sowing-beans.md", SOWING.encode(), "added"),
         ("beans.jsonl", lines, "added"),
         ("broken-bean.pdf", b"%PDF-1.4 nonsense", "failed"),
     ):
@@ -202,7 +204,7 @@ def fill(site: Site) -> Filled:
         "What the beans rest on",
         # What the sources do not say, what they say themselves where the model fails, and an answer that cites them.
         "What is the capital of Peru?",
-        "Why did the runner beans fail that were sown in May?",
+        "Why do runner beans wither that are sown in May?",
         "When are runner beans sown, and how deep is the bean well?",
         search={"libraries": [library]},
     )
