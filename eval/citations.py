@@ -9,6 +9,7 @@ set:
 - `piaf`, `xquad`: sentences of paragraphs (French, English), and short answers to their questions, among four
   paragraphs. Negative are sentences with a number or name exchanged, denied ones, and answers of other paragraphs.
 - `across`: Spanish and German sentences over the English paragraph that they translate, and over another of its article.
+- `news`: English answers to questions about a French article, true ones and ones with another name, number or deed.
 - `shroom`: answers of models over paragraphs that speak of something else: all negative.
 
 A quotation counts as verbatim when letters are the source's own after NFKC and with white space collapsed.
@@ -33,7 +34,8 @@ from candide.citations.check import Checked, check
 from candide.citations.quotations import SHORT, count_words, find_quotations
 from candide.citations.sentences import split_prose
 from candide.citations.words import find_words
-from candide.domain.sources import NumberedSource, Passage
+from candide.domain.sources import Document, NumberedSource, Passage
+from candide.ingestion.passages import split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "dev-data"
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
@@ -259,6 +261,125 @@ def read_across(rng: random.Random) -> Iterator[Case]:
                 yield Case(f"{language}, exchanged", f"{changed} [1].", sources, False)
 
 
+NEWS: dict[str, tuple[list[str], list[str]]] = {
+    "Who is the interim CEO of OpenAI?": (
+        [
+            "Mira Murati became interim CEO.",
+            "Mira Murati is the interim CEO of OpenAI.",
+            "Mira Murati, the director of technology, takes the post of interim CEO with immediate effect.",
+        ],
+        [
+            "Greg Brockman is the interim CEO of OpenAI.",
+            "Greg Brockman, the director of technology, takes the post of interim CEO with immediate effect.",
+            "Satya Nadella is the interim CEO of OpenAI.",
+        ],
+    ),
+    "Why was Sam Altman fired?": (
+        [
+            "The board of directors concluded that he was not consistently candid in his communications with the board.",
+            "The board said that he had not always been honest in his communications.",
+            "The board no longer has confidence in his ability to lead OpenAI.",
+        ],
+        [
+            "The board of directors concluded that he was always honest in his communications with the board.",
+            "He was fired because he stole money from the company.",
+            "The board of directors has full confidence in his capacity to lead OpenAI.",
+            "The employees no longer have confidence in the board of directors.",
+        ],
+    ),
+    "Who is Greg Brockman?": (
+        [
+            "Greg Brockman is the president and co-founder of OpenAI.",
+            "Greg Brockman founded the company with Altman in an apartment eight years ago.",
+        ],
+        [
+            "Greg Brockman founded the company with Altman in a garage eight years ago.",
+            "Greg Brockman founded the company with Altman in an apartment ten years ago.",
+        ],
+    ),
+    "Who resigned after the dismissal?": (
+        [
+            "Several leading employees resigned after the dismissal.",
+            "Several employees, among them the president and co-founder Greg Brockman, resigned.",
+            "A number of senior researchers have also resigned from their positions.",
+        ],
+        [
+            "Several leading employees were promoted after the dismissal.",
+            "A number of senior researchers have asked for higher salaries.",
+        ],
+    ),
+    "How old is Sam Altman?": (["Sam Altman is 38 years old."], ["Sam Altman is 42 years old."]),
+    "How was he dismissed?": (
+        ["He was dismissed by videoconference last Friday."],
+        ["He was dismissed by telephone last Monday.", "He was dismissed by videoconference last Monday."],
+    ),
+    "What does Microsoft say?": (
+        [
+            "Microsoft remains committed to its partnership with OpenAI.",
+            "Microsoft said in a statement that it remains committed to its partnership with OpenAI.",
+        ],
+        [
+            "Microsoft ended its partnership with OpenAI.",
+            "Google remains committed to its partnership with OpenAI.",
+        ],
+    ),
+    "What did Microsoft know?": (
+        ["Microsoft and the other investors received no prior warning of the board's decision."],
+        ["Microsoft and the other investors received a prior warning of the board's decision."],
+    ),
+    "What did Microsoft do?": (
+        ["Microsoft has integrated OpenAI's technology into Bing."],
+        ["Microsoft has removed OpenAI's technology from Bing."],
+    ),
+    "What do investors want?": (
+        [
+            "They want Sam Altman to become CEO again.",
+            "According to the Financial Times, investors are pressing for Sam Altman to become CEO again and for the current directors to leave.",
+        ],
+        [
+            "According to the New York Times, investors are pressing for Sam Altman to become CEO again.",
+            "Investors want Sam Altman to leave the company.",
+        ],
+    ),
+    "Will he return?": (
+        [
+            "The board is in talks with Sam Altman about returning to the company as executive director.",
+            "He is ambivalent about returning and would want significant changes in the governance of the company.",
+            "According to The Verge, the board is negotiating with Altman.",
+        ],
+        [
+            "He is enthusiastic about returning and wants no changes in the governance.",
+            "Altman has refused to speak with the board of directors.",
+        ],
+    ),
+    "What did Altman say?": (
+        [
+            "Altman said that he loved his time at OpenAI.",
+            "He loved working with such talented people.",
+            "He described the situation as a strange experience in many ways.",
+            "He compared it to reading his own eulogy while still alive.",
+        ],
+        [
+            "Altman said that he hated his time at OpenAI.",
+            "He described the situation as a pleasant holiday with his family.",
+        ],
+    ),
+}
+"""Questions, with what is true of the article and what is not."""
+
+
+def read_news() -> Iterator[Case]:
+    text = (DATA / "news-fr" / "altman-openai.txt").read_text(encoding="utf-8")
+    document = Document(text=text, title="Sam Altman", language="fr")
+    sources = number([text[piece.start : piece.end] for piece in split(document)], language="fr")
+    for question, (true, false) in NEWS.items():
+        for is_true, claims in ((True, true), (False, false)):
+            for claim in claims:
+                yield Case(
+                    "true" if is_true else "false", f"{claim.rstrip('.')} [1].", sources, is_true, question
+                )
+
+
 def read_shroom(rng: random.Random) -> Iterator[Case]:
     pools = {
         "fr": read_squad(DATA / "piaf" / "piaf-v1.1.json"),
@@ -419,13 +540,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", nargs="*", default=["wice", "quotesum", "piaf", "xquad", "across", "shroom"])
+    parser.add_argument(
+        "sets", nargs="*", default=["wice", "quotesum", "piaf", "xquad", "across", "news", "shroom"]
+    )
     parser.add_argument("--limit", type=int, default=2000, help="cases of a set at most")
     parser.add_argument("--without-embedder", action="store_true")
     parser.add_argument("--verbose", action="store_true", help="print what came out wrong")
     arguments = parser.parse_args()
     embed: Embed | None = None
-    if not arguments.without_embedder and "across" in arguments.sets:
+    if not arguments.without_embedder and not {"across", "news"}.isdisjoint(arguments.sets):
         from vectors import KeptEmbedder
 
         embedder = KeptEmbedder()
@@ -444,12 +567,13 @@ def main() -> None:
             "piaf": lambda rng=rng: read_paragraphs(DATA / "piaf" / "piaf-v1.1.json", "fr", rng),
             "xquad": lambda rng=rng: read_paragraphs(DATA / "xquad" / "xquad.en.json", "en", rng),
             "across": lambda rng=rng: read_across(rng),
+            "news": read_news,
             "shroom": lambda rng=rng: read_shroom(rng),
         }[name]
         broken += measure(
             name,
             itertools.islice(cases(), arguments.limit),
-            embed if name == "across" else None,
+            embed if name in ("across", "news") else None,
             arguments.verbose,
         )
     print(f"quoted and not verbatim, or spans that do not hold their quote: {broken}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from candide.citations.check import Checked, check
 from candide.citations.quotations import SHORT, count_words, find_quotations
+from candide.citations.support import MOST_EMBEDDED
 from candide.domain.citations import Sentence
 from candide.domain.sources import NumberedSource, Passage
 
@@ -310,7 +312,7 @@ def test_an_answer_that_states_something_does_not(answer: str) -> None:
 # --- Across languages -------------------------------------------------------------------------------------------------
 
 
-def embed(texts: list[str] | tuple[str, ...]) -> list[list[float]]:
+def embed(texts: Sequence[str]) -> list[list[float]]:
     """Vectors that are near for sentences about visitors, whatever their language."""
     return [[1.0, 0.1] if re.search("visit", text) else [0.1, 1.0] for text in texts]
 
@@ -326,6 +328,68 @@ def test_a_number_decides_across_languages_too() -> None:
     answer = "Le Louvre a reçu 9,9 millions de visiteurs en 2023 [2]."
     (sentence,) = check(answer, SOURCES, question="", embed=embed).sentences
     assert sentence.support == "unsupported"
+
+
+MEANINGS = [
+    "museum musée",
+    "opened ouvert",
+    "visitors visiteurs",
+    "world monde",
+    "director directrice",
+    "proud fiers",
+    "clouds nuages",
+]
+"""Words that mean the same have the same vector."""
+
+
+def embed_words(texts: Sequence[str]) -> list[list[float]]:
+    """Vectors of words by their meaning, and of sentences that are near to one another."""
+    vectors: list[list[float]] = []
+    for at, text in enumerate(texts):
+        vector = [0.0] * (len(MEANINGS) + 1 + len(texts))
+        meaning = next((m for m, words in enumerate(MEANINGS) if text in words.split()), None)
+        axis = len(MEANINGS) if " " in text else len(MEANINGS) + 1 + at if meaning is None else meaning
+        vector[axis] = 1.0
+        vectors.append(vector)
+    return vectors
+
+
+ARTICLE = [
+    source(
+        1,
+        "Le musée du Louvre a ouvert au monde entier. Sa directrice accueille les visiteurs, dont ils sont fiers.",
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "support"),
+    [
+        ("The museum of the Louvre has opened to the world [1].", "supported"),
+        ("The museum of the Prado has opened to the world [1].", "unsupported"),
+        ("The museum of the Louvre has opened to 300 of the world [1].", "unsupported"),
+        ("The museum of the Louvre has not opened to the world [1].", "unsupported"),
+    ],
+)
+def test_words_of_another_language_are_tied_by_their_meaning(answer: str, support: str) -> None:
+    (sentence,) = check(answer, ARTICLE, question="", embed=embed_words).sentences
+    assert sentence.support == support
+
+
+def test_an_answer_of_many_sentences_is_embedded_in_one_call_of_bounded_length() -> None:
+    calls: list[int] = []
+
+    def counted(texts: Sequence[str]) -> list[list[float]]:
+        calls.append(sum(len(text) for text in texts))
+        return embed_words(texts)
+
+    answer = " ".join(
+        f"The director of the {letter * 9} opened a museum to the world [1]."
+        for letter in (first + second for first in "abcdefghij" for second in "klmnopqrst")
+    )
+    check(answer, ARTICLE, question="", embed=counted)
+    assert len(calls) == 1
+    assert 0 < calls[0] <= MOST_EMBEDDED
 
 
 # --- What always holds ------------------------------------------------------------------------------------------------
