@@ -22,6 +22,7 @@ from candide.conversation.tree import find_branch
 from candide.domain.citations import Sentence
 from candide.domain.engines import AnswerWriter, Completion
 from candide.domain.grounding import Grounding, SearchWishes, read_grounding, read_groundings
+from candide.domain.language import tell_language
 from candide.domain.messages import Conversation, Message, StoredFile
 from candide.domain.retrieval import Filters, Retriever
 from candide.domain.sources import NumberedSource
@@ -50,7 +51,6 @@ from candide.prompt.sources import (
     number_sources,
     present_sources,
 )
-from candide.prompt.titles import guess_language
 
 MAX_COMPACTIONS = 16
 SHOWN_PASSAGES = 4
@@ -179,7 +179,7 @@ async def run_turn(
     if silent:
         # No model is asked what the sources do not say.
         nearest = grounding.sources if grounding is not None else []
-        said = describe_silence(tell_language(branch, nearest), nearest)
+        said = describe_silence(choose_language(branch, nearest), nearest)
         yield TextDelta(text=said[len(partial) :])
         partial = said
     while not silent and engine_error is None:
@@ -298,10 +298,10 @@ def describe_silence(language: str, nearest: Sequence[NumberedSource]) -> str:
     return "\n".join([say_silence(language), *(["", *lines] if lines else [])])
 
 
-def tell_language(branch: Sequence[Message], nearest: Sequence[NumberedSource]) -> str:
+def choose_language(branch: Sequence[Message], nearest: Sequence[NumberedSource]) -> str:
     """The language of the last question; where that cannot be told, of the last one before it that can be, or else of the
     nearest source."""
-    questions = [guess_language(message.text) for message in reversed(branch) if message.role == "user"]
+    questions = [tell_language(message.text) for message in reversed(branch) if message.role == "user"]
     return next(filter(None, [*questions, *(source.language for source in nearest)]), "en")
 
 

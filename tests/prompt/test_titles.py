@@ -11,7 +11,6 @@ from candide.prompt.titles import (
     TITLE_INSTRUCTION,
     build_title_prompt,
     clean_title,
-    guess_language,
 )
 
 
@@ -52,24 +51,6 @@ def test_the_request_for_a_title_grows_the_prompt_at_its_end() -> None:
     asked = build_title_prompt(prompt, "q", "a")
     assert asked[:3] == [*prompt, {"role": "assistant", "content": "a"}]
     assert [m["role"] for m in asked[3:]] == ["user"]
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("Quelle est la capitale de la France ?", "fr"),
-        ("Qui es-tu ? Réponds en une phrase.", "fr"),
-        ("¿Cuál es la capital de España?", "es"),
-        ("Was ist die Hauptstadt von Österreich?", "de"),
-        ("What is the capital of Italy?", "en"),
-        ("巴黎在哪里？", None),
-        ("", None),
-    ],
-)
-def test_the_language_of_a_question_is_guessed_from_its_commonest_words(
-    text: str, language: str | None
-) -> None:
-    assert guess_language(text) == language
 
 
 def test_a_title_is_asked_for_in_the_language_of_the_question() -> None:

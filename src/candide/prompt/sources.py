@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from candide.domain.grounding import Grounding
+from candide.domain.language import tell_language
 from candide.domain.messages import Message
 from candide.domain.sources import NumberedSource, Passage, Result
-from candide.prompt.titles import guess_language
 
 SYSTEM_PROMPT = (
     "You answer from the numbered sources only; you use nothing else. Answer in the language of the question, in one or "
@@ -185,8 +185,8 @@ def ask_over(sources: Sequence[NumberedSource], question: str) -> str:
 
 def ask_in_language(question: str, best: str) -> str:
     """A reminder of the question's language where the best source has another: small models answer in the source's."""
-    language = guess_language(question)
-    return f" ({_ANSWER_IN[language]})" if language is not None and best not in ("", language) else ""
+    language = tell_language(question)
+    return f" ({_ANSWER_IN[language]})" if language in _ANSWER_IN and best not in ("", language) else ""
 
 
 def _title(source: NumberedSource) -> str:

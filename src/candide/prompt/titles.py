@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from candide.domain.language import tell_language
+
 TITLE_CHARS = 60
 TITLE_TOKENS = 24
 
@@ -26,28 +28,13 @@ _IN_LANGUAGE = {
     "de": "Schreib einen deutschen Titel für dieses Gespräch: höchstens sechs Wörter, ohne Anführungszeichen und "
     "ohne Punkt. Schreib nur den Titel.",
 }
-_COMMON_WORDS = {
-    "en": frozenset(["the", "is", "are", "what", "how", "who", "why", "when", "where", "you", "your", "of", "to", "and", "in", "a", "me", "for", "with", "can", "do", "does", "it"]),
-    "fr": frozenset(["le", "la", "les", "des", "du", "un", "une", "est", "sont", "quel", "quelle", "qui", "que", "quoi", "comment", "pourquoi", "où", "tu", "vous", "et", "en", "de", "dans", "pour", "avec", "je", "mon", "ma", "mes", "ce", "cette", "au", "aux"]),
-    "es": frozenset(["el", "la", "los", "las", "un", "una", "es", "son", "qué", "que", "cuál", "cuáles", "quién", "cómo", "por", "dónde", "tú", "usted", "y", "en", "de", "para", "con", "mi", "mis", "este", "esta", "al", "del"]),
-    "de": frozenset(["der", "die", "das", "ein", "eine", "ist", "sind", "was", "wie", "wer", "warum", "wann", "wo", "du", "sie", "und", "in", "mit", "für", "von", "zu", "mein", "meine", "dieser", "diese", "ich"]),
-}  # fmt: skip
-
-
-def guess_language(text: str) -> str | None:
-    """The language whose commonest words are in a text most often, if one has more than every other."""
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    counts = {language: sum(word in common for word in words) for language, common in _COMMON_WORDS.items()}
-    best = max(counts, key=lambda language: counts[language])
-    others = max(count for language, count in counts.items() if language != best)
-    return best if counts[best] > others else None
 
 
 def build_title_prompt(
     messages: Sequence[dict[str, Any]], question: str, answer: str
 ) -> list[dict[str, Any]]:
     """The prompt of the turn, its answer, and the request for a title in the question's language."""
-    instruction = _IN_LANGUAGE.get(guess_language(question) or "", TITLE_INSTRUCTION)
+    instruction = _IN_LANGUAGE.get(tell_language(question), TITLE_INSTRUCTION)
     return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": instruction}]
 
 
