@@ -13,8 +13,9 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from candide.cli.answer import LiveView
-from candide.domain.turns import SearchStarted, SourcesFound
+from candide.cli.answer import BROKEN_OFF, NOT_BORNE_OUT, LiveView, RawView
+from candide.domain.citations import Sentence
+from candide.domain.turns import CitationsChecked, SearchStarted, SourcesFound, TextDelta, TurnFinished
 from candide.engine.scripted import Reply, Script
 
 from ..api.libraries import HARBOR, HARBOR_QUESTION, HARBOR_URL, QUESTION, make_library, wait_for
@@ -197,6 +198,23 @@ def test_the_waiting_line_says_that_it_is_searched() -> None:
     view.tick()
     assert "0 sources found · waiting for the model" in written.getvalue()
     view.close()
+
+
+@pytest.mark.parametrize(("finish_reason", "note"), [("stop", NOT_BORNE_OUT), ("extract", BROKEN_OFF)])
+def test_between_the_model_and_the_sources_stands_why_they_speak(
+    finish_reason: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "She fled.\n\n« She stayed. » [1]"
+    quoted = Sentence(text="« She stayed. » [1]", start=11, end=len(text), support="quoted")
+    written = io.StringIO()
+    for view in (RawView(), LiveView(Console(file=written, force_terminal=True, width=100))):
+        view.show(SearchStarted(query="x", libraries=[], web=False))
+        view.show(TextDelta(text="She fled."))
+        view.show(CitationsChecked(text=text, extract=[quoted]))
+        view.show(TurnFinished(state="finished", finish_reason=finish_reason))
+        view.close()
+    for shown in (capsys.readouterr().out, written.getvalue()):
+        assert shown.rindex("She fled.") < shown.index(note) < shown.index("She stayed.")
 
 
 def test_what_can_no_longer_be_painted_is_told(terminal: Callable[..., Terminal]) -> None:

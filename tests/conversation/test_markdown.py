@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candide.conversation.fences import close_fences, fence
-from candide.conversation.markdown import file_path, page_path, write_markdown
+from candide.conversation.markdown import NO_ANSWER, NOT_BORNE_OUT, file_path, page_path, write_markdown
 from candide.domain.citations import Citation, Sentence
 from candide.domain.grounding import Grounding
 from candide.domain.messages import Conversation, File, Message
@@ -107,6 +107,27 @@ def test_an_answer_is_followed_by_its_sources_with_what_is_cited_of_them() -> No
         "- [2] javascript:alert(1)\n\n"
         "No source bears out:\n\n- For 99 years.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("own", "finish_reason", "note"),
+    [
+        ("She fled.", "stop", NOT_BORNE_OUT),
+        ("She fl", "extract", NO_ANSWER),
+        ("", "extract", NO_ANSWER),
+    ],
+)
+def test_the_sentences_of_the_sources_are_quoted_apart_from_what_the_model_wrote(
+    own: str, finish_reason: str, note: str
+) -> None:
+    text = f"{own}\n\n« She kept it. » [1]" if own else "« She kept it. » [1]"
+    quoted = Sentence(text="« She kept it. » [1]", start=len(text) - 20, end=len(text), support="quoted")
+    grounding = msgspec.to_builtins(Grounding(extract=[quoted]))
+    answer = message(text, role="assistant", grounding=grounding, finish_reason=finish_reason)
+    written = write_markdown(conversation(), [answer])
+    before, _, block = written.partition(note)
+    assert before.rstrip().endswith(own or "UTC)")
+    assert block == "\n\n> « She kept it. » [1]\n"
 
 
 @given(trees())

@@ -48,6 +48,10 @@ CALLER_CODES = frozenset({
 })  # fmt: skip
 """Ends of a turn that asking otherwise would mend."""
 
+NOT_BORNE_OUT = "The sources do not bear this answer out. Their own sentences that come nearest:"
+BROKEN_OFF = "The model broke off here. The sources' own sentences that come nearest:"
+"""What stands between an answer and an extract of its sources."""
+
 PAINT_EVERY_S = 0.06
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 REASONING_LINES = 4
@@ -104,6 +108,16 @@ class Answer(msgspec.Struct, kw_only=True):
         raise CandideError(message, hint=hint, code=code)
 
 
+def part_extract(checked: CitationsChecked, finish_reason: str) -> str:
+    """The answer as people see it: between what the model wrote and the sentences of the sources stands why they follow."""
+    text = checked.text or ""
+    start = checked.extract[0].start
+    own = text[:start].rstrip()
+    if not own:
+        return text
+    return f"{own}\n\n{BROKEN_OFF if finish_reason == 'extract' else NOT_BORNE_OUT}\n\n{text[start:]}"
+
+
 class View(Protocol):
     """Where an answer is shown."""
 
@@ -140,6 +154,7 @@ class RawView:
     def __init__(self) -> None:
         self._last = "\n"
         self._held: str | None = None
+        self._checked: CitationsChecked | None = None
 
     def show(self, event: TurnEvent) -> None:
         match event:
@@ -152,9 +167,12 @@ class RawView:
                 self._write(event.text)
             case TextDelta():
                 self._held = (self._held or "") + event.text
-            case CitationsChecked() if event.text is not None:
-                self._held = event.text
+            case CitationsChecked():
+                self._checked = event
+                self._held = self._held if event.text is None else event.text
             case TurnFinished() | TurnFailed():
+                if self._checked is not None and self._checked.extract and isinstance(event, TurnFinished):
+                    self._held = part_extract(self._checked, event.finish_reason)
                 self._let_go()
             case _:
                 pass
@@ -193,6 +211,7 @@ class LiveView:
         self._dim = dim
         self._waiting_for = waiting_for
         self._notes: dict[str, None] = {}
+        self._checked: CitationsChecked | None = None
         self._trouble = ""
         self._stage = ""
         self._reasoning = ""
@@ -217,6 +236,8 @@ class LiveView:
                 for line in say_unread(event.unread):
                     self._stream.replace(None)
                     print_note(line)
+            case CitationsChecked() if event.extract:
+                self._checked = event
             case CitationsChecked():
                 if event.text is not None:
                     self._correct(event.text)
@@ -235,6 +256,8 @@ class LiveView:
             case ContextCompacted():
                 note = f"the oldest {event.dropped_messages} messages no longer fit and were left out"
                 self._notes[note] = None
+            case TurnFinished() if self._checked is not None:
+                self._correct(part_extract(self._checked, event.finish_reason))
             case TurnFinished() | TurnFailed() | CitationMarked():
                 pass
 

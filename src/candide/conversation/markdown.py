@@ -14,6 +14,10 @@ from candide.domain.grounding import Grounding, read_grounding
 from candide.domain.messages import Conversation, File, Message
 from candide.domain.sources import NumberedSource
 
+NOT_BORNE_OUT = "The sources do not bear this answer out. Their own sentences that come nearest:"
+NO_ANSWER = "Extract of the sources: the model gave no answer, and these are their own sentences."
+"""What stands before the sentences of an extract."""
+
 _UNSAFE = re.compile(r"[^\w.-]+")
 _IN_LINK = re.compile(r"([\[\]\\`*_<>])")
 
@@ -29,9 +33,18 @@ def write_markdown(conversation: Conversation, branch: Sequence[Message], *, fil
         if message.reasoning.strip():
             quoted = "\n".join(f"> {line}".rstrip() for line in message.reasoning.strip("\n").split("\n"))
             parts.append(f"<details><summary>Reasoning</summary>\n\n{quoted}\n\n</details>")
-        if message.text.strip():
-            parts.append(close_fences(message.text.strip("\n")))
-        if (grounding := read_grounding(message)) is not None:
+        grounding = read_grounding(message)
+        first = len(message.text)
+        if grounding is not None and grounding.extract:
+            first = grounding.extract[0].start
+        own, extract = message.text[:first].strip("\n"), message.text[first:].strip("\n")
+        if own.strip():
+            parts.append(close_fences(own))
+        if extract:
+            is_refuted = bool(own.strip()) and message.finish_reason != "extract"
+            parts.append(NOT_BORNE_OUT if is_refuted else NO_ANSWER)
+            parts.append("\n".join(f"> {line}".rstrip() for line in extract.split("\n")))
+        if grounding is not None:
             parts.extend(_describe_grounding(grounding))
         parts.extend(link for part in message.parts if (link := _link(part, files)))
     return "\n\n".join(parts) + "\n"

@@ -368,6 +368,8 @@ export const de: Messages = {
   'source.text': 'Text der Quelle',
   'source.web': 'Im Web öffnen',
   'sources.extract': 'Auszug aus den Quellen: Das Modell gab keine Antwort, dies sind deren eigene Sätze.',
+  'sources.notBorneOut':
+    'Die Quellen belegen diese Antwort nicht. Ihre eigenen Sätze, die ihr am nächsten kommen:',
   'sources.missing': 'Gesucht wurde ohne {parts}.',
   'sources.nearest': 'Nächstliegende Quellen',
   'sources.others.one': '{n} weitere wurde gelesen',

@@ -362,6 +362,7 @@ export const en = {
   'source.text': 'Text of the source',
   'source.web': 'Open on the web',
   'sources.extract': 'Extract of the sources: the model gave no answer, and these are their own sentences.',
+  'sources.notBorneOut': 'The sources do not bear this answer out. Their own sentences that come nearest:',
   'sources.missing': 'The search ran without {parts}.',
   'sources.nearest': 'Nearest sources',
   'sources.others.one': '{n} more was read',

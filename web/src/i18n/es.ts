@@ -367,6 +367,7 @@ export const es: Messages = {
   'source.text': 'Texto de la fuente',
   'source.web': 'Abrir en la web',
   'sources.extract': 'Extracto de las fuentes: el modelo no respondió, y estas frases son suyas.',
+  'sources.notBorneOut': 'Las fuentes no confirman esta respuesta. Sus propias frases más cercanas:',
   'sources.missing': 'La búsqueda se hizo sin {parts}.',
   'sources.nearest': 'Fuentes más cercanas',
   'sources.others.one': 'Se leyó {n} más',

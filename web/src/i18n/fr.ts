@@ -367,6 +367,8 @@ export const fr: Messages = {
   'source.text': 'Texte de la source',
   'source.web': 'Ouvrir sur le web',
   'sources.extract': 'Extrait des sources : le modèle n’a pas répondu, et ces phrases sont les leurs.',
+  'sources.notBorneOut':
+    'Les sources ne confirment pas cette réponse. Leurs propres phrases les plus proches :',
   'sources.missing': 'La recherche s’est faite sans {parts}.',
   'sources.nearest': 'Sources les plus proches',
   'sources.others.one': '{n} autre a été lue',

@@ -168,6 +168,24 @@ describe('an answer from sources', () => {
     expect(page.body.textContent).toContain('broken.pdf')
   })
 
+  test('that no source bears out stands outside of the sentences of the sources that follow it', async () => {
+    const text = 'Beans fly.\n\n« Beans grow. » [3]'
+    const known = grounding('/a.md', 'Beans')
+    const answer = say('assistant', text, {
+      id: 'msg_2',
+      grounding: {
+        ...known,
+        sentences: [{ ...known.sentences[0]!, start: 0, end: 10 }],
+        extract: [{ text: '« Beans grow. » [3]', start: 12, end: 31, support: 'quoted', citations: [] }],
+      },
+    })
+    const page = parse(await writePage('Beans', [answer]))
+    const block = page.querySelector('.extract')!
+    expect(block.textContent?.trim()).toBe('« Beans grow. » 3')
+    expect(block.previousElementSibling?.textContent).toContain('do not bear this answer out')
+    expect(page.querySelector('.md-unsupported')?.textContent).toBe('Beans fly.')
+  })
+
   test.each(HOSTILE)('whose source calls itself %j runs nothing', async (hostile) => {
     for (const uri of [hostile, `javascript:${hostile}`, 'javascript:alert(1)']) {
       const answer = say('assistant', 'Beans grow [3].', { id: 'msg_2', grounding: grounding(uri, hostile) })

@@ -2,7 +2,15 @@
 
 import { t, tn, date, dateTime, locale } from '../i18n/index.svelte.ts'
 import { prepareStatic, renderStatic } from '../markdown/index.ts'
-import { collectSources, makeEvidence, titleOf, webAddress, type Sources } from '../stores/evidence.ts'
+import {
+  collectSources,
+  makeEvidence,
+  noteOfExtract,
+  partExtract,
+  titleOf,
+  webAddress,
+  type Sources,
+} from '../stores/evidence.ts'
 import type { MessageNode } from '../stores/tree.svelte.ts'
 import styles from './page-file.css?raw'
 
@@ -48,11 +56,17 @@ ${parts.join('\n')}
 function writeAnswer(node: MessageNode, sources: Sources): string {
   const evidence = makeEvidence(node.text, node.grounding, sources)
   const labels = { citation: t('markdown.citation'), unsupported: t('markdown.unsupported') }
-  return renderStatic(
-    node.text,
-    { idPrefix: node.id, labels },
-    evidence && { evidence, anchor: sourceId(node, '') },
+  const anchor = sourceId(node, '')
+  const [own, extract] = partExtract(node.text, node.grounding)
+  const written = renderStatic(own, { idPrefix: node.id, labels }, evidence && { evidence, anchor })
+  if (!extract) return written
+  const quoted = renderStatic(
+    extract,
+    { idPrefix: `${node.id}-extract`, labels },
+    evidence && { evidence: { ...evidence, sentences: [] }, anchor },
   )
+  const note = escapeHtml(t(noteOfExtract(own, node.finishReason)))
+  return `${own && written}<p class="note">${note}</p><blockquote class="extract">${quoted}</blockquote>`
 }
 
 /** What an answer rests on, with the passages that the model was shown. */
@@ -83,7 +97,6 @@ function writeSources(node: MessageNode, sources: Sources): string {
     })
   const unsupported = (grounding.sentences ?? []).filter((one) => one.support === 'unsupported').length
   const notes = [
-    ...(grounding.extract?.length ? [t('sources.extract')] : []),
     ...(grounding.unread?.length ? [`${t('sources.unread')} ${grounding.unread.join(', ')}`] : []),
     ...(unsupported ? [tn('sources.unsupported', unsupported)] : []),
   ].map((note) => `<p class="note">${escapeHtml(note)}</p>`)

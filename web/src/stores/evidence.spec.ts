@@ -2,7 +2,16 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import type { Grounding, NumberedSource } from '../services/sources.ts'
-import { collectSources, cutAt, makeEvidence, placeOf, titleOf, webAddress } from './evidence.ts'
+import {
+  collectSources,
+  cutAt,
+  makeEvidence,
+  noteOfExtract,
+  partExtract,
+  placeOf,
+  titleOf,
+  webAddress,
+} from './evidence.ts'
 
 const source = (number: number, known: Partial<NumberedSource> = {}): NumberedSource => ({
   number,
@@ -22,6 +31,24 @@ test('sources of earlier answers keep their numbers, and show all passages that 
   ])
   expect([...found.keys()].sort()).toEqual([1, 2])
   expect(found.get(2)?.passages?.map((one) => one.start)).toEqual([5, 20, 0])
+})
+
+describe('an extract', () => {
+  const extract = [
+    { text: '« Beans grow. » [1]', start: 11, end: 30, support: 'quoted' as const, citations: [] },
+  ]
+
+  test('begins where the first sentence of the sources does, counted in characters by the server', () => {
+    const text = '𝄞 they fly\n« Beans grow. » [1]'
+    expect(partExtract(text, { extract })).toEqual(['𝄞 they fly', '« Beans grow. » [1]'])
+    expect(partExtract(text, { extract: [] })).toEqual([text, ''])
+  })
+
+  test('is said to be instead of an answer only where the engine failed or wrote nothing', () => {
+    expect(noteOfExtract('They fly.', 'stop')).toBe('sources.notBorneOut')
+    expect(noteOfExtract('They fl', 'extract')).toBe('sources.extract')
+    expect(noteOfExtract('', 'stop')).toBe('sources.extract')
+  })
 })
 
 describe('the evidence of an answer', () => {

@@ -44,6 +44,18 @@ export function makeEvidence(
   }
 }
 
+/** A text of an answer in two: what the model wrote, and the sentences of the sources that follow it, where there are any. */
+export function partExtract(text: string, grounding: Grounding | null): [own: string, extract: string] {
+  const [first] = grounding?.extract ?? []
+  if (!first) return [text, '']
+  const at = unitsOf(text, true)(first.start)
+  return [text.slice(0, at).trimEnd(), text.slice(at)]
+}
+
+/** What is said of an extract: why the sources speak themselves. */
+export const noteOfExtract = (own: string, finishReason: string | null) =>
+  own && finishReason !== 'extract' ? 'sources.notBorneOut' : 'sources.extract'
+
 /** What a source is called: by its title, or by the end of its address. */
 export function titleOf({ title, uri }: Pick<NumberedSource, 'title' | 'uri'>): string {
   return title || (uri.split(/[\\/]/).findLast((part) => part) ?? uri)
