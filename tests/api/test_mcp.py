@@ -76,6 +76,7 @@ def test_what_is_found_can_be_fetched(server: Any, folder: Path) -> None:
     (result,) = found.structured_content["results"]
     assert set(result) == {"id", "title", "url", "text"}
     assert (result["title"], result["url"], result["text"]) == ("Harbor record", HARBOR_URL, HARBOR)
+    assert found.structured_content["is_good"]
     # A client that knows no structured content reads the same as text.
     (content,) = found.content
     assert json.loads(content.text) == found.structured_content
@@ -96,6 +97,13 @@ def test_what_is_found_can_be_fetched(server: Any, folder: Path) -> None:
     assert page.structured_content["metadata"]["published"] == "2024-05-14"
     assert page.structured_content["metadata"]["length"] == len(HARBOR)
     assert river.structured_content["results"][0]["url"] == (folder / "seine.md").as_uri()
+
+
+def test_what_does_not_answer_is_not_passed_off_as_an_answer(server: Any) -> None:
+    query = "How much does a harbor ticket for the train to Madrid cost tomorrow morning?"
+    _, (found,) = use(server, ("search", {"query": query}))
+    assert found.structured_content["results"]
+    assert not found.structured_content["is_good"]
 
 
 def test_a_mistake_is_told_to_the_assistant(server: Any) -> None:

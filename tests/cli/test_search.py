@@ -66,9 +66,24 @@ def test_json_is_the_contract_for_machines(candide: Candide, empty_database: Pat
                 },
                 "passage": {"start": 0, "end": len(TEXT), "text": TEXT},
             }
-        ]
+        ],
+        "is_good": True,
     }
     assert 0 < score <= 1
+
+
+def test_what_does_not_answer_is_not_passed_off_as_an_answer(candide: Candide, empty_database: Path) -> None:
+    fill(candide.home, empty_database)
+    for question, is_good in (
+        ("Qui a publié Candide ?", True),
+        ("Candide coûte combien en billet de train pour Madrid demain matin ?", False),
+    ):
+        done = candide.run("search", question)
+        assert done.out.startswith("https://a.example/voltaire\t")
+        assert ("none of these answers well" not in done.err) == is_good
+        assert candide.run("search", question, "--json").json()["is_good"] == is_good
+        done = candide.run("search", "--input", "-", stdin=json.dumps({"question": question}))
+        assert json.loads(done.out)["is_good"] == is_good
 
 
 def test_a_file_of_questions_is_answered_line_by_line_in_one_process(

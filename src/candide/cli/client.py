@@ -141,6 +141,8 @@ class ResultView(msgspec.Struct, kw_only=True):
 
 class PassagesView(msgspec.Struct, kw_only=True):
     results: list[ResultView]
+    is_good: bool = True
+    """Whether the best of them are good enough to answer from; else they are the nearest."""
     libraries: list[str] = []
     """The ids of those that were searched."""
     missing: list[str] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from candide.cli.client import Client
 from candide.cli.connection import connect
-from candide.server.mcp import PASSAGES_A_SOURCE, FoundPassage, ReadSource, build_server
+from candide.server.mcp import PASSAGES_A_SOURCE, FoundPassage, FoundPassages, ReadSource, build_server
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -30,18 +30,19 @@ class _RemoteReader:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def find(self, query: str, library: str | None, limit: int) -> list[FoundPassage]:
+    async def find(self, query: str, library: str | None, limit: int) -> FoundPassages:
         wishes = {
             "limit": str(min(MAX_PASSAGES, limit * PASSAGES_A_SOURCE)),
             "per_source": str(PASSAGES_A_SOURCE),
         } | ({"library": library} if library is not None else {})
         found = await self._client.find_passages(query, wishes)
-        return [
+        passages = [
             FoundPassage(
                 source_id=one.source.id, title=one.source.title, uri=one.source.uri, text=one.passage.text
             )
             for one in found.results
         ]
+        return FoundPassages(passages=passages, is_good=found.is_good)
 
     async def read(self, source_id: str) -> ReadSource:
         source = await self._client.source(source_id)

@@ -37,10 +37,13 @@ async def search(settings: Settings, query: str, wishes: Wishes, *, as_json: boo
         found = await client.find_passages(query, wishes)
         _check(found)
     if as_json:
-        print_json({"results": [_describe(result) for result in found.results]})
-    elif not found.results:
+        print_json(_describe(found))
+        return
+    if not found.results:
         print_note(f"nothing about '{query}'")
-    elif sys.stdout.isatty():
+    elif not found.is_good:
+        print_note("none of these answers well: they are the nearest")
+    if sys.stdout.isatty():
         _show(found.results)
     else:
         for result in found.results:
@@ -65,7 +68,7 @@ async def search_all(settings: Settings, path: str, wishes: Wishes) -> int:
                 asked = msgspec.json.decode(line, type=Asked)
                 answer["id"] = asked.id
                 found = await client.find_passages(asked.question, wishes)
-                answer["results"] = [_describe(result) for result in found.results]
+                answer |= _describe(found)
                 missing.update(found.missing)
             except (msgspec.DecodeError, CallerError) as error:
                 code = 2
@@ -103,7 +106,11 @@ def _warn(missing: Iterable[str]) -> None:
     print_warning(f"a part of the search did not work: {', '.join(sorted(missing))}")
 
 
-def _describe(result: ResultView) -> dict[str, Any]:
+def _describe(found: PassagesView) -> dict[str, Any]:
+    return {"results": [_describe_result(result) for result in found.results], "is_good": found.is_good}
+
+
+def _describe_result(result: ResultView) -> dict[str, Any]:
     source, passage = result.source, result.passage
     return {
         "source": {

@@ -40,7 +40,8 @@ SEARCH = (
     "Search the user's own libraries (documents, web pages and feeds that they have collected) by words and by "
     'meaning, in any language. Give a question or keywords; the query may hold "exact phrases", -words, '
     "site:lemonde.fr, before:2024-05, after:2024, lang:fr and type:pdf. Each result is a source, best first, with the "
-    "passages that were found in it; fetch reads the whole of one by its id."
+    "passages that were found in it; fetch reads the whole of one by its id. Where is_good is false none of them answers "
+    "well: do not take them for an answer."
 )
 FETCH = (
     "Read the text of one source that search found, by its id. Of a long one the answer holds a part: "
@@ -57,6 +58,9 @@ class FoundSource(BaseModel):
 
 class SearchResults(BaseModel):
     results: list[FoundSource]
+    is_good: bool = Field(
+        description="False where none of them answers well: they are the nearest there are."
+    )
 
 
 class FetchedSource(BaseModel):
@@ -78,6 +82,11 @@ class FoundPassage(BaseModel):
     text: str
 
 
+class FoundPassages(BaseModel):
+    passages: list[FoundPassage]
+    is_good: bool
+
+
 class ReadSource(BaseModel):
     """A source with its text."""
 
@@ -94,7 +103,7 @@ class ReadSource(BaseModel):
 class SourceReader(Protocol):
     """Who finds and reads sources; both raise CandideError."""
 
-    async def find(self, query: str, library: str | None, limit: int) -> list[FoundPassage]:
+    async def find(self, query: str, library: str | None, limit: int) -> FoundPassages:
         """Passages, the best first, of `limit` sources at least where there are so many."""
         ...
 
@@ -120,7 +129,8 @@ def build_server(reader: SourceReader) -> MCPServer[Any]:
         limit: Annotated[int, Field(ge=1, le=MAX_RESULTS, description="Sources at most.")] = 10,
     ) -> SearchResults:
         try:
-            return SearchResults(results=_group(await reader.find(query, library, limit), limit))
+            found = await reader.find(query, library, limit)
+            return SearchResults(results=_group(found.passages, limit), is_good=found.is_good)
         except CandideError as error:
             raise ToolError(str(error)) from error
 
@@ -188,7 +198,7 @@ class _LocalReader:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def find(self, query: str, library: str | None, limit: int) -> list[FoundPassage]:
+    async def find(self, query: str, library: str | None, limit: int) -> FoundPassages:
         libraries = () if library is None else ((await self._services.libraries.find(library)).id,)
         found = await self._services.retriever.search(
             query,
@@ -196,12 +206,13 @@ class _LocalReader:
             limit=limit * PASSAGES_A_SOURCE,
             per_source=PASSAGES_A_SOURCE,
         )
-        return [
+        passages = [
             FoundPassage(
                 source_id=one.source.id, title=one.source.title, uri=one.source.uri, text=one.passage.text
             )
             for one in found.results
         ]
+        return FoundPassages(passages=passages, is_good=found.is_good)
 
     async def read(self, source_id: str) -> ReadSource:
         source = await self._services.sources.get(source_id)
