@@ -475,3 +475,24 @@ def test_forms_of_a_word_agree_and_a_river_is_no_german_pronoun() -> None:
     assert [sentence.support for sentence in checked.sentences] == ["supported"]
     checked = check("La Seine est longue de 778 kilomètres [1].", [source(1, text)], question=question)
     assert [sentence.support for sentence in checked.sentences] == ["unsupported"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "support"),
+    [
+        ("Anne Morel a 38 ans [1].", "supported"),
+        ("Greg Brunel a 38 ans [1].", "unsupported"),
+        ("Julie Marchand a 38 ans [1].", "unsupported"),
+    ],
+)
+def test_a_number_of_one_sentence_and_a_name_of_another_say_nothing_together(
+    claim: str, support: str
+) -> None:
+    news = source(
+        1,
+        "Le président Greg Brunel a démissionné lundi. Anne Morel a répondu sur son compte. La dirigeante de 38 ans a remercié "
+        "ses équipes.",
+        "Julie Marchand, directrice de la technologie, assure son remplacement.",
+    )
+    [sentence] = checked(claim, "Quel âge a-t-elle, et qui sont-ils ?", [news]).sentences
+    assert sentence.support == support

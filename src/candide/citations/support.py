@@ -92,6 +92,8 @@ class Place:
     words: list[Word]
     stems: frozenset[str]
     names: frozenset[str]
+    spoken_of: frozenset[str]
+    """Its words, and those of the title and headings, as names are compared."""
     keys: frozenset[str]
     denied: frozenset[str]
     """Stems that stand near a word that denies."""
@@ -181,13 +183,22 @@ def _read(source: NumberedSource, passage: Passage) -> Shown:
         keys=frozenset(held_keys(numerals)) | title_keys,
     )
     spans = split_prose(passage.text)
-    shown.singles = [_place(shown, start, end, words, numerals, title_keys) for start, end in spans]
+    said_above = _names(around) | _spelled_out(f"{source.title} {passage.text}")
+    shown.singles = [
+        _place(shown, start, end, words, numerals, title_keys, said_above) for start, end in spans
+    ]
     shown.places = shown.singles + [_join(one, other) for one, other in itertools.pairwise(shown.singles)]
     return shown
 
 
 def _place(
-    shown: Shown, start: int, end: int, words: list[Word], numerals: list[Numeral], title_keys: frozenset[str]
+    shown: Shown,
+    start: int,
+    end: int,
+    words: list[Word],
+    numerals: list[Numeral],
+    title_keys: frozenset[str],
+    around: frozenset[str],
 ) -> Place:
     its = [word for word in words if start <= word.start and word.end <= end]
     return Place(
@@ -197,6 +208,7 @@ def _place(
         words=its,
         stems=_stems(its),
         names=_names(its),
+        spoken_of=_names(its) | around,
         keys=title_keys | held_keys([n for n in numerals if start <= n.start and n.end <= end]),
         denied=_denied(its, shown.passage.text),
     )
@@ -210,6 +222,7 @@ def _join(one: Place, other: Place) -> Place:
         words=[*one.words, *other.words],
         stems=one.stems | other.stems,
         names=one.names | other.names,
+        spoken_of=one.spoken_of | other.spoken_of,
         keys=one.keys | other.keys,
         denied=one.denied | other.denied,
     )
@@ -441,6 +454,7 @@ class Judge:
             and best >= (ENOUGH_SHORT if is_short else ENOUGH)
             and _bears_hard(claim, [place.shown for place in chosen], chosen)
             and _bears_nouns(claim, chosen)
+            and _numbers_are_theirs(claim, chosen)
             and _new_held(claim, chosen) >= (min(own, 2) if own <= 2 else NEW * own)
             and (
                 not is_short
@@ -559,6 +573,18 @@ def _held(places: Sequence[Place]) -> _Held:
         frozenset[str]().union(*(place.stems for place in places)),
         frozenset[str]().union(*(place.names for place in places)),
         frozenset[str]().union(*(place.keys for place in places)),
+    )
+
+
+def _numbers_are_theirs(claim: Claim, places: Sequence[Place]) -> bool:
+    """Whether each number stands where one of the claim's names is spoken of: a number of one sentence and a name of
+    another say nothing together, unless the two follow each other or the title has the name."""
+    return not claim.names or all(
+        any(
+            not keys.isdisjoint(place.keys) and any(name in place.spoken_of for name in claim.names)
+            for place in places
+        )
+        for keys in claim.numerals
     )
 
 
