@@ -164,6 +164,18 @@ def test_where_the_engine_fails_the_sources_speak(ask: Callable[..., Any]) -> No
     assert "42 containers before noon" in response.output_text
 
 
+def test_metadata_say_what_the_check_found_beside_the_callers_own(
+    ask: Callable[..., Any], place: Any
+) -> None:
+    assert ask(QUESTION).metadata == {}
+    doubtful = ask(HARBOR_QUESTION, metadata={"mine": "1"})
+    assert doubtful.metadata == {"mine": "1", "candide_unsupported": "1"}
+    assert place.client().responses.retrieve(doubtful.id).metadata == doubtful.metadata
+    assert ask(f"unwell {HARBOR_QUESTION}").metadata == {"candide_extract": "true"}
+    (*_, last) = ask(f"unwell {HARBOR_QUESTION}", stream=True)
+    assert last.response.metadata == {"candide_extract": "true"}
+
+
 def test_an_answer_in_the_background_can_be_read_again(ask: Callable[..., Any], place: Any) -> None:
     client = place.client()
     response = ask(QUESTION, background=True)

@@ -138,6 +138,7 @@ class ResponseWriter:
             self._text = [checked.text]
         if self.grounding is not None:
             self.grounding = finish_grounding(self.grounding, checked)
+        self.body["metadata"] = {**self.body.get("metadata", {}), **describe_check(checked)}
         sentences = sorted([*checked.sentences, *checked.extract], key=lambda sentence: sentence.start)
         files = any(tool["type"] == FILE_SEARCH for tool in self.body["tools"])
         self._annotations = annotate("".join(self._text), sentences, self._sources, files=files)
@@ -278,6 +279,20 @@ class ResponseWriter:
         )
         self.body["output"].append(item)
         return events
+
+
+def describe_check(checked: CitationsChecked) -> dict[str, str]:
+    """What the check of an answer says, as metadata: OpenAI's format has no other place that its clients keep."""
+    unsupported = sum(sentence.support == "unsupported" for sentence in checked.sentences)
+    return {
+        name: value
+        for name, value, is_said in (
+            ("candide_extract", "true", bool(checked.extract)),
+            ("candide_unsupported", str(unsupported), unsupported > 0),
+            ("candide_abstained", "true", checked.abstained),
+        )
+        if is_said
+    }
 
 
 def _part(kind: str, text: str) -> dict[str, Any]:
