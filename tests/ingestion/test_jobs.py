@@ -18,6 +18,7 @@ from aiohttp import web
 
 from candide.domain.sources import Target
 from candide.errors import BadRequest, Conflict, NotFound
+from candide.ingestion import targets
 from candide.ingestion.keeping import BATCH_SOURCES
 
 from .reading_places import PATIENCE_S, Place, counts
@@ -169,6 +170,22 @@ async def test_words_are_found_before_vectors_are_made_and_both_before_a_job_is_
     assert now.progress.embedded < now.progress.passages == 40
     done = await place.finish(job)
     assert done.progress.embedded == 40
+
+
+async def test_a_job_that_has_read_nothing_does_not_wait_for_the_vectors_of_another_library(
+    open_place: PlaceOpener, tmp_path: Path
+) -> None:
+    place = await open_place(embeds=True)
+    large = await place.add(write_lines(tmp_path / "corpus.jsonl", 600))
+    await place.wait(large, lambda now: now.progress.done == 600)
+    (tmp_path / "empty").mkdir()
+    other = await place.libraries.find_or_create("Kitchen")
+    small = await place.ingestion.add(other.id, [targets.parse(str(tmp_path / "empty"))])
+    assert counts(await place.finish(small)) == {}
+    now = await place.jobs.get(large.id)
+    assert now.state == "running"
+    assert now.progress.embedded < now.progress.passages
+    await place.ingestion.cancel(large.id)
 
 
 async def test_what_is_added_again_is_updated_and_what_is_removed_is_found_no_more(

@@ -77,6 +77,20 @@ async def test_keeping_the_same_again_changes_nothing_and_keeping_another_text_i
     assert [source.uri for source in await sources.list(library.id, limit=9)] == ["a", "b"]
 
 
+async def test_the_last_change_of_targets_is_none_of_others(store: Store) -> None:
+    libraries, sources = LibraryStore(store.database), SourceStore(store.database)
+    library = await libraries.create("news")
+    mine, other = make_source("a", "Of a."), make_source("b", "Of b.")
+    mine.target_id, other.target_id = "target_mine", "target_other"
+    await sources.keep(library.id, [mine, other])
+    assert await sources.last_change_of(["target_mine"], after=0) == 1
+    assert await sources.last_change_of(["target_mine", "target_other"], after=0) == 2
+    assert await sources.last_change_of(["target_mine"], after=1) == 0
+    # What is taken out is a change of its target's too.
+    await sources.remove([(await sources.find_known(library.id, ["a"]))["a"].source_id])
+    assert await sources.last_change_of(["target_mine"], after=2) == await sources.last_change() == 3
+
+
 async def test_the_log_of_changes_says_what_the_indexes_have_to_take_in(store: Store) -> None:
     libraries, sources = LibraryStore(store.database), SourceStore(store.database)
     library = await libraries.create("news")

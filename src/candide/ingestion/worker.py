@@ -64,7 +64,10 @@ EMBEDDER_PAUSE_S = 60.0
 ORPHANS = 200
 
 FIRST, LAST = "first", "last"
-"""Names, among a job's positions, of the change after which its own come, and of the last when all is read."""
+"""Names, among a job's positions, of the change after which its own come, and of its own last one when all is read.
+
+The last is 0 where it has changed nothing: the changes of others are not its to wait for.
+"""
 
 
 class Worker:
@@ -213,7 +216,8 @@ class Worker:
             await keeper.flush()
             raise
         job.progress.current = ""
-        keeper.reach(LAST, await self._sources.last_change())
+        first = job.progress.positions[FIRST]
+        keeper.reach(LAST, await self._sources.last_change_of(job.target_ids, after=first))
         await keeper.flush()
         self._woken.set()
 

@@ -280,6 +280,19 @@ class SourceStore:
         async with self._database.read() as connection:
             return (await connection.execute(_READ_NUMBER, {"counter": "change"})).scalar_one()
 
+    async def last_change_of(self, target_ids: Sequence[str], *, after: int) -> int:
+        """The last change after `after` that is about what came from these targets; 0 where there is none."""
+        last = 0
+        async with self._database.read() as connection:
+            for some in _batches(target_ids):
+                query = (
+                    sa.select(sa.func.max(index_changes.c.seq))
+                    .join(sources, sources.c.id == index_changes.c.source_id)
+                    .where(index_changes.c.seq > after, sources.c.target_id.in_(some))
+                )
+                last = max(last, (await connection.execute(query)).scalar() or 0)
+        return last
+
     async def trim_changes(self, seq: int) -> None:
         """Forget the changes up to `seq` that only said that a source is gone: every index has taken them in.
 
