@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import tomllib
 from urllib.parse import urlsplit
 
 import pytest
@@ -173,7 +175,11 @@ def test_the_web_is_open(url: str) -> None:
 def test_a_refusal_names_what_would_open_it() -> None:
     with pytest.raises(FetchError) as refused:
         Policy().check_url("http://10.0.0.7:3000/wiki")
-    assert "fetch_allowed = 10.0.0.7:3000" in str(refused.value)
+    hint = str(refused.value)
+    assert "--fetch-allowed 10.0.0.7:3000" in hint
+    setting = re.search(r"fetch_allowed = \S+", hint)
+    assert setting is not None
+    assert tomllib.loads(setting[0]) == {"fetch_allowed": ["10.0.0.7:3000"]}
     assert Policy(["10.0.0.7:3000"]).check_url("http://10.0.0.7:3000/wiki").port == 3000
 
 

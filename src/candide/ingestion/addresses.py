@@ -55,6 +55,10 @@ _NOT_PUBLIC: tuple[Network, ...] = tuple(
 )
 
 
+class RefusedAddress(FetchError):
+    """It may not be fetched, whatever would answer there."""
+
+
 class Policy:
     """What may be fetched: public addresses on the usual ports, and what `allowed` opens.
 
@@ -86,7 +90,7 @@ class Policy:
     def check_url(self, url: str | URL) -> URL:
         """The address as it is fetched: parsed once, by the parser that the connection is made with.
 
-        Raises FetchError when it cannot be fetched, or must not be, whatever its name leads to.
+        Raises RefusedAddress when it cannot be fetched, or must not be, whatever its name leads to.
         """
         parsed = _parse(url)
         host, port = (parsed.host or "").rstrip("."), parsed.port or 0
@@ -214,36 +218,36 @@ def _parse(url: str | URL) -> URL:
         parsed = url if isinstance(url, URL) else parse_url(_UNPRINTABLE.sub("", url.strip()))
         port = parsed.port
     except ValueError as error:
-        raise FetchError(f"'{url}' is not an address: {error}") from error
+        raise RefusedAddress(f"'{url}' is not an address: {error}") from error
     if parsed.scheme not in SCHEMES:
-        raise FetchError(
+        raise RefusedAddress(
             f"'{url}' cannot be fetched: only http and https are",
             hint=f"did you mean https://{str(url).lstrip('/')}?" if not parsed.scheme else None,
         )
     if not parsed.host or not port:
-        raise FetchError(f"'{url}' names no host")
+        raise RefusedAddress(f"'{url}' names no host")
     if parsed.user is not None or parsed.password is not None:
-        raise FetchError(f"'{parsed.with_user(None)}' comes with a name or password, which is not sent")
+        raise RefusedAddress(f"'{parsed.with_user(None)}' comes with a name or password, which is not sent")
     _check_host(parsed)
     return parsed
 
 
 def _check_host(url: URL) -> None:
-    """Raises FetchError for a host that could be understood in two ways."""
+    """Raises RefusedAddress for a host that could be understood in two ways."""
     host = (url.raw_host or "").lower()
     if parse_ip(host) is not None:
         if "%" in host:
-            raise FetchError(f"'{url}' names an interface of this machine, which is not fetched from")
+            raise RefusedAddress(f"'{url}' names an interface of this machine, which is not fetched from")
         return
     labels = host.rstrip(".").split(".")
     # A resolver takes 0x7f.1 and 2130706433 for 127.0.0.1; a host name never ends in a number (WHATWG URL, 3.5).
     if _NUMBER.fullmatch(labels[-1]):
-        raise FetchError(
+        raise RefusedAddress(
             f"'{url}' has an address in an odd form",
             hint="write it as four decimal numbers, like http://192.0.2.1/",
         )
     if len(host) > 255 or not all(_NAME.fullmatch(label) for label in labels):
-        raise FetchError(f"'{url}' does not name a host")
+        raise RefusedAddress(f"'{url}' does not name a host")
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
@@ -263,16 +267,23 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 def _refused(url: URL, address: Ip | None) -> FetchError:
     where = f", at {address}," if address is not None and str(address) != url.host else ""
-    return FetchError(
-        f"{url.origin()}{where} is not on the public internet and is not fetched",
-        hint=f"if it is yours, allow it: fetch_allowed = {url.host_port_subcomponent}",
+    return RefusedAddress(
+        f"{url.origin()}{where} is not on the public internet and is not fetched", hint=_opening(url)
     )
 
 
 def _odd_port(url: URL) -> FetchError:
-    return FetchError(
-        f"{url.origin()} is on port {url.port}, which is not one of the web's",
-        hint=f"if it is yours, allow it: fetch_allowed = {url.host_port_subcomponent}",
+    return RefusedAddress(
+        f"{url.origin()} is on port {url.port}, which is not one of the web's", hint=_opening(url)
+    )
+
+
+def _opening(url: URL) -> str:
+    """What lets an address be fetched, as one types it."""
+    place = url.host_port_subcomponent
+    return (
+        f'if it is yours, allow it: candide serve --fetch-allowed {place}, or fetch_allowed = ["{place}"] in '
+        "settings.toml"
     )
 
 
