@@ -156,11 +156,23 @@ async def test_a_feed_is_known_by_its_content_and_polled_and_its_entries_stay(
     assert await titles(place) == {"Long", "Short", "New"}
 
 
-async def test_an_address_that_must_not_be_fetched_is_a_problem_with_a_reason(place: Place) -> None:
-    job = await place.finish(await place.add("http://169.254.169.254/latest/meta-data/"))
+@pytest.mark.parametrize("kind", ["page", "feed", "site"])
+async def test_an_address_that_must_not_be_fetched_is_a_problem_with_a_reason_and_is_not_kept(
+    place: Place, kind: str
+) -> None:
+    job = await place.finish(await place.add("http://169.254.169.254/latest/meta-data/", kind))
     assert counts(job) == {"failed": 1}
     assert "169.254.169.254" in job.problems[0].reason
     assert await place.list_sources() == []
+    assert await place.libraries.list_targets(place.library) == []
+    assert await place.jobs.find_unread([place.library]) == []
+
+
+async def test_an_address_that_only_fails_is_kept_to_be_tried_again(place: Place, website: Website) -> None:
+    job = await place.read(f"{website.address}/nothing")
+    assert counts(job) == {"failed": 1}
+    (target,) = await place.libraries.list_targets(place.library)
+    assert target.error
 
 
 async def test_a_pdf_of_the_web_is_kept_so_that_its_pages_can_be_shown(

@@ -3,12 +3,14 @@
 What is unchanged since the last time is not read again: files by size and time of change, pages by what their server
 says, documents and entries by their content. What is gone leaves the library: files that were deleted, pages that
 their server says are gone, documents that their file has no more; entries of feeds stay when their feed drops them.
-What cannot be read costs itself, with a reason; what was read of it before stays.
+What cannot be read costs itself, with a reason; what was read of it before stays. An address that must not be fetched,
+and of which nothing was ever read, is not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import time
@@ -22,13 +24,14 @@ from candide.domain.jobs import Item, Problem
 from candide.domain.sources import Document, Known, NewSource, Target, TargetKind
 from candide.errors import FetchError, NotFound, SourceError, UnreadableDocument
 from candide.ingestion import feeds, folders, jsonl, language
+from candide.ingestion.addresses import RefusedAddress
 from candide.ingestion.crawl import Crawler, Page
 from candide.ingestion.extraction import Extractor
 from candide.ingestion.fetching import Fetched, Fetcher, NotModified
 from candide.ingestion.keeping import Keeper, hash_document
 from candide.ingestion.robots import Robots
 from candide.ingestion.sitemap import read_sitemaps
-from candide.ingestion.targets import FEED_REFRESH_S
+from candide.ingestion.targets import FEED_REFRESH_S, WEB_KINDS
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
@@ -105,10 +108,17 @@ class Reader:
             "site": self._read_site,
         }[target.kind]
         try:
+            if target.kind in WEB_KINDS:
+                self._fetcher.policy.check_url(target.uri)
             checked = await read(target)
         except SourceError as error:
             await self._keeper.fail(target.uri, error)
             await self._keeper.flush()
+            if isinstance(error, RefusedAddress) and not await self._has_been_read(target):
+                # It would be refused for ever, and every answer would name it as missing.
+                with contextlib.suppress(NotFound):
+                    await self._libraries.remove_target(target.id)
+                return
             await self._libraries.note_check(target.id, error=error.message)
             return
         await self._keeper.flush()
@@ -119,6 +129,12 @@ class Reader:
             kind=checked.kind,
             refresh_s=FEED_REFRESH_S if checked.kind == "feed" and target.refresh_s is None else None,
         )
+
+    async def _has_been_read(self, target: Target) -> bool:
+        """Whether a target has ever given something, as far as that can be told."""
+        if target.checked_at is not None and target.error is None:
+            return True
+        return bool(await self._sources.find_of_target(target.id))
 
     def _position(self, name: str) -> int:
         return self._job.progress.positions.get(name, 0)
