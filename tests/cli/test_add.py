@@ -74,7 +74,9 @@ def test_one_source_is_removed_by_its_address(candide: Candide, docs: Path) -> N
     use_words_only(candide)
     candide.serve()
     candide.run("add", str(docs), "-l", "Garden")
-    assert candide.run("remove", str(docs / "pears.txt"), "-l", "Garden").code == 0
+    removed = candide.run("remove", str(docs / "pears.txt"), "-l", "Garden")
+    assert removed.code == 0
+    assert f"it comes back when '{docs}' is refreshed" in removed.err
     (left,) = candide.run("sources", "--json").json()
     assert left["title"] == "Figs"
 

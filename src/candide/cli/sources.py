@@ -90,6 +90,15 @@ async def remove(settings: Settings, references: Sequence[str], library: str | N
         for source_id, uri in doomed_sources.items():
             await client.remove_source(source_id)
             print_note(f"removed '{uri}'")
+            within = [
+                one.uri
+                for one in targets
+                if one.kind in ("folder", "site") and uri.startswith(one.uri.rstrip("/") + "/")
+            ]
+            if within and all(one.uri != uri for one in targets):
+                print_note(
+                    f"it comes back when '{within[0]}' is refreshed: take it out of there, or remove that too"
+                )
 
 
 async def _find_source(client: Client, reference: str, library_ids: set[str]) -> tuple[str, str]:
