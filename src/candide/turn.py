@@ -334,7 +334,7 @@ async def check_answer(
     taken = extract(question, grounding.sources)
     offset = len(text) + 2 if text else 0
     return CitationsChecked(
-        text=f"{text}\n\n{taken.text}" if text else taken.text,
+        text="\n\n".join(filter(None, (text, taken.text))),
         sentences=checked.sentences,
         extract=[move(sentence, offset) for sentence in taken.sentences],
     )

@@ -71,6 +71,22 @@ def test_where_no_word_is_common_the_best_passage_speaks() -> None:
     assert outcome.sentences[0].citations[0].number == 1
 
 
+def test_headings_and_fragments_are_no_sentences() -> None:
+    heading = "La hauteur de la tour Eiffel de Paris"
+    outcome = extract(
+        "La hauteur de la tour Eiffel ?", sources(f"{heading}\n\n{EIFFEL}\n\nTour Eiffel, hauteur.")
+    )
+    assert [one.citations[0].quote for one in outcome.sentences] == [
+        "La tour Eiffel mesure 330 m\nde hauteur."
+    ]
+
+
+def test_words_of_one_origin_and_numbers_tie_a_question_to_sources_of_another_language() -> None:
+    shown = sources("Er kreist langsam um seine Sonne. Im Jahr 1871 fiel die Temperatur des Planeten stark.")
+    for question in ("How did the temperature change?", "What happened in 1871?"):
+        assert extract(question, shown).text.startswith("« Im Jahr 1871")
+
+
 def test_nothing_is_extracted_from_nothing() -> None:
     assert extract("Quoi ?", []) == Extract("", [])
     assert extract("Quoi ?", sources("", " \n ")) == Extract("", [])
