@@ -26,7 +26,8 @@ def conversation(**more: Any) -> Conversation:
 
 def message(text: str, **more: Any) -> Message:
     made: dict[str, Any] = {"id": "m", "conversation_id": "c", "parent_id": None, "role": "user"}
-    return Message(**made | {"text": text} | more)
+    made |= {"text": text} | more
+    return Message(**made)
 
 
 def test_it_names_who_speaks_and_keeps_their_words() -> None:
