@@ -103,7 +103,11 @@ def say_unread(unread: list[str]) -> list[str]:
 def say_grounding(grounding: Grounding, sources: Iterable[NumberedSource]) -> list[str]:
     """What is said under an answer: the sources that it cites, and what none of them bears out."""
     cited = set(cited_numbers(grounding))
-    lines = [say_source(source) for source in sources if source.number in cited]
+    # Where nothing was good enough to ask the model, the text of the answer lists the nearest itself.
+    if grounding.abstained and grounding.is_good and not cited:
+        lines = ["the nearest sources:", *map(say_source, sources)]
+    else:
+        lines = [say_source(source) for source in sources if source.number in cited]
     if grounding.extract:
         lines.append("an extract of the sources, word for word: the model gave no answer that they bear out")
     lines += [
