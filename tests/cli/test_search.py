@@ -119,6 +119,16 @@ def test_in_a_pipe_each_result_is_a_line(candide: Candide, empty_database: Path)
     assert "nothing about 'candide'" in done.err
 
 
+def test_an_operator_that_means_nothing_is_named_with_what_would_be_right(
+    candide: Candide, empty_database: Path
+) -> None:
+    fill(candide.home, empty_database)
+    done = candide.run("search", "candide before:foo", "--json")
+    assert (done.code, done.json()["ignored"]) == (0, ["before:foo"])
+    assert "'before:foo' was searched as words" in done.err
+    assert "before:2024-05" in done.err
+
+
 def test_what_is_wrong_is_said_with_the_next_step(candide: Candide) -> None:
     for arguments, code, words in (
         (("search", "x"), 2, "candide add"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from candide.domain.retrieval import Filters
 from candide.retrieval.dates import read_date
-from candide.retrieval.query import Query, parse_query
+from candide.retrieval.query import Query, explain_operator, parse_query
 
 NOW = datetime(2024, 6, 15, 13, 30, tzinfo=UTC).timestamp()
 
@@ -122,6 +122,8 @@ def test_an_operator_that_means_nothing_is_a_word_and_is_told() -> None:
     assert asked.filters == Filters()
     assert asked.text == "library:none after:soon type:nothing lang:? site:"
     assert asked.ignored == ("library:none", "after:soon", "type:nothing", "lang:?")
+    right = [explain_operator(written) for written in asked.ignored]
+    assert all(hint in said for hint, said in zip(("library:", "after:", "pdf", "lang:"), right, strict=True))
 
 
 @pytest.mark.parametrize(

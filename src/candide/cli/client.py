@@ -146,6 +146,8 @@ class PassagesView(msgspec.Struct, kw_only=True):
     libraries: list[str] = []
     """The ids of those that were searched."""
     missing: list[str] = []
+    ignored: list[str] = []
+    """Operators whose values mean nothing, as they were written."""
 
 
 class SkippedView(msgspec.Struct):

@@ -17,6 +17,7 @@ from candide.cli.client import PassagesView, ResultView
 from candide.cli.connection import connect
 from candide.cli.output import plain_text, print_json, print_note, print_warning
 from candide.errors import BadRequest, CallerError, NotFound
+from candide.retrieval.query import explain_operator
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -36,6 +37,10 @@ async def search(settings: Settings, query: str, wishes: Wishes, *, as_json: boo
     async with connect(settings) as client:
         found = await client.find_passages(query, wishes)
         _check(found)
+    for written in found.ignored:
+        print_warning(
+            f"'{written}' was searched as words: behind the colon belongs {explain_operator(written)}"
+        )
     if as_json:
         print_json(_describe(found))
         return
@@ -107,7 +112,13 @@ def _warn(missing: Iterable[str]) -> None:
 
 
 def _describe(found: PassagesView) -> dict[str, Any]:
-    return {"results": [_describe_result(result) for result in found.results], "is_good": found.is_good}
+    described: dict[str, Any] = {
+        "results": [_describe_result(result) for result in found.results],
+        "is_good": found.is_good,
+    }
+    if found.ignored:
+        described["ignored"] = found.ignored
+    return described
 
 
 def _describe_result(result: ResultView) -> dict[str, Any]:

@@ -136,6 +136,8 @@ class Found(msgspec.Struct, kw_only=True):
     """Whether the best of them is good enough to answer from."""
     missing: list[str] = []
     """Parts of the search that did not work: `words`, `vectors`, `web`."""
+    ignored: list[str] = []
+    """Operators whose values mean nothing, as they were written: they were searched as words."""
 
 
 class Retriever(Protocol):

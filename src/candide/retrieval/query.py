@@ -74,6 +74,21 @@ class Query(msgspec.Struct, kw_only=True, frozen=True):
     """Operators whose values mean nothing, as they were written; they are among the words."""
 
 
+_RIGHT = {
+    "site": "a host, like site:lemonde.fr",
+    "before": "a date, like before:2024-05",
+    "after": "a date, like after:2024-05",
+    "lang": "a language, like lang:fr",
+    "library": "the name of a library, like library:News",
+    "type": f"a type: {', '.join(MEDIA_TYPES)}",
+}
+
+
+def explain_operator(written: str) -> str:
+    """What belongs behind the operator of `Query.ignored`."""
+    return _RIGHT[_OPERATORS[fold(written.partition(":")[0])]]
+
+
 def parse_query(typed: str, *, now: float, find_library: LibraryFinder | None = None) -> Query:
     """Read what was typed; `now`, in seconds since 1970, is what `yesterday` is counted from."""
     return _Reader(typed, now, find_library).read()

@@ -118,6 +118,7 @@ class Retrieval:
             filters=narrowed,
             is_good=any(map(self._judge, self._weigh(asked, results, found))),
             missing=sorted(set(missing)),
+            ignored=list(dict.fromkeys(asked.ignored)),
         )
 
     async def _find(self, asked: Query, filters: Filters, depth: int, missing: list[str]) -> list[Candidate]:

@@ -105,6 +105,13 @@ async def test_what_cannot_be_read_is_refused_by_name(
     assert (reply.status, reply.error["param"]) == (status, param)
 
 
+async def test_operators_that_mean_nothing_are_named(here: Here) -> None:
+    await fill(here)
+    found = await find(here, "inflation before:foo library:nope before:foo after:2020")
+    assert found["ignored"] == ["before:foo", "library:nope"]
+    assert (await find(here, "inflation after:2020"))["ignored"] == []
+
+
 async def test_without_a_library_nothing_is_searched(here: Here) -> None:
     found = await find(here, "inflation")
     assert (found["results"], found["libraries"], found["is_good"]) == ([], [], False)

@@ -1734,6 +1734,11 @@ export interface components {
         /** PassagesPage */
         PassagesPage: {
             /**
+             * Ignored
+             * @description Operators whose values mean nothing, like before:foo: they were searched as words.
+             */
+            ignored: string[];
+            /**
              * Is Good
              * @description Whether the best of them seem good enough to answer from.
              */

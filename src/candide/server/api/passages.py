@@ -59,6 +59,9 @@ class PassagesPage(BaseModel):
     is_good: bool = Field(description="Whether the best of them seem good enough to answer from.")
     libraries: list[str] = Field(description="The ids of those that were searched.")
     missing: list[str] = Field(description="Parts of the search that did not work: words, vectors.")
+    ignored: list[str] = Field(
+        description="Operators whose values mean nothing, like before:foo: they were searched as words."
+    )
 
 
 def build_router(services: Services) -> APIRouter:
@@ -131,6 +134,7 @@ def _show(found: Found) -> PassagesPage:
         is_good=found.is_good,
         libraries=list(found.filters.libraries),
         missing=found.missing,
+        ignored=found.ignored,
     )
 
 
