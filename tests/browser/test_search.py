@@ -397,8 +397,14 @@ def test_sources_are_searched_and_asked_about(garden: Site, visit: Callable[...,
     page.get_by_text("Filters").click()
     page.get_by_label("Type").select_option("pdf")
     expect(page.get_by_text("0 passages")).to_be_visible()
+    expect(page.get_by_text("none of them answers well")).to_have_count(0)
     page.go_back()
     expect(results.first).to_contain_text("14 metres")
+    # An operator that means nothing is named.
+    page.get_by_role("searchbox", name="Search your libraries").fill("well metres before:foo")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("searched as words: before:foo")).to_be_visible()
+    page.go_back()
     # The source at the passage.
     results.first.get_by_role("button", name="The old well").click()
     expect(page.get_by_role("dialog", name="The old well").locator("mark").first).to_contain_text(

@@ -289,6 +289,7 @@ export const de: Messages = {
   'search.found': '{n} gefunden',
   'search.go': 'Suchen',
   'search.goOn': 'In einem Gespräch weitermachen',
+  'search.ignored': 'als Wörter gesucht: {operators}',
   'search.in': 'Suchen in {places}',
   'search.incomplete': 'ein Teil der Suche ging nicht',
   'search.language': 'Sprache',

@@ -284,6 +284,7 @@ export const en = {
   'search.found': '{n} found',
   'search.go': 'Search',
   'search.goOn': 'Go on in a conversation',
+  'search.ignored': 'searched as words: {operators}',
   'search.in': 'Search in {places}',
   'search.incomplete': 'a part of the search did not work',
   'search.language': 'Language',

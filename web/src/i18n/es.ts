@@ -288,6 +288,7 @@ export const es: Messages = {
   'search.found': 'Resultados: {n}',
   'search.go': 'Buscar',
   'search.goOn': 'Seguir en una conversación',
+  'search.ignored': 'buscado como palabras: {operators}',
   'search.in': 'Buscar en {places}',
   'search.incomplete': 'una parte de la búsqueda no funcionó',
   'search.language': 'Idioma',

@@ -288,6 +288,7 @@ export const fr: Messages = {
   'search.found': 'Résultats : {n}',
   'search.go': 'Chercher',
   'search.goOn': 'Continuer dans une conversation',
+  'search.ignored': 'cherché comme des mots : {operators}',
   'search.in': 'Chercher dans {places}',
   'search.incomplete': 'une partie de la recherche n’a pas marché',
   'search.language': 'Langue',
