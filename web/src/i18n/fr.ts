@@ -369,7 +369,7 @@ export const fr: Messages = {
   'source.web': 'Ouvrir sur le web',
   'sources.extract': 'Extrait des sources : le modèle n’a pas répondu, et ces phrases sont les leurs.',
   'sources.notBorneOut':
-    'Les sources ne confirment pas cette réponse. Leurs propres phrases les plus proches :',
+    'Les sources ne confirment pas cette réponse. Leurs propres phrases les plus proches :',
   'sources.missing': 'La recherche s’est faite sans {parts}.',
   'sources.nearest': 'Sources les plus proches',
   'sources.others.one': '{n} autre a été lue',
