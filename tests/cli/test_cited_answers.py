@@ -145,7 +145,7 @@ def test_questions_of_a_file_are_answered_in_one_process(candide: Candide, tmp_p
     done = candide.run("ask", "--library", "mixed", "--input", str(path))
     assert done.code == 1
     told = [json.loads(line) for line in done.out.splitlines()]
-    assert [one["id"] for one in told] == ["a", None, 7, None, "c"]
+    assert [one["id"] for one in told] == ["a", None, 7, "b", "c"]
     assert ["error" in one for one in told] == [False, True, False, True, True]
     assert told[0]["sources"][0]["title"] == "La Seine"
     assert (told[2]["abstained"], told[2]["state"]) == (True, "finished")

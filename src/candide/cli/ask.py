@@ -18,7 +18,7 @@ from candide.cli.client import Client, TurnView
 from candide.cli.connection import connect
 from candide.cli.grounding import describe_grounding, find_cited, say_grounding
 from candide.cli.output import print_json, print_note
-from candide.cli.search import read_lines
+from candide.cli.search import describe_failure, read_asked, read_id, read_lines
 from candide.domain.sources import NumberedSource
 from candide.errors import BadRequest, CandideError
 
@@ -60,13 +60,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None = None
     search: dict[str, Any] | None = None
     """Where answers are looked for, as `/api` takes it; as the conversation wishes when None."""
-
-
-class Asked(msgspec.Struct):
-    """A line of the input."""
-
-    question: str
-    id: str | int | float | None = None
 
 
 def read_wishes(libraries: Sequence[str], *, web: bool, no_search: bool) -> dict[str, Any] | None:
@@ -112,21 +105,15 @@ async def ask_all(settings: Settings, path: str, wanted: Wanted, *, alone: bool)
         wanted = await _find_model(client, wanted)
         await _check_libraries(client, wanted)
         for number, line in read_lines(path):
-            result: dict[str, Any] = {"id": None}
+            result: dict[str, Any] = {"id": read_id(line)}
             try:
-                asked = msgspec.json.decode(line, type=Asked)
-                result["id"] = asked.id
-                if not asked.question.strip():
-                    raise BadRequest("the question is empty", param="question")
+                asked = read_asked(line)
                 conversation_id, turn = await _begin(client, asked.question, wanted)
                 answer = await follow(client, turn.id, SilentView())
                 sources = await _find_cited(client, conversation_id, answer)
                 result |= _describe(answer, conversation_id, turn, sources)
-            except msgspec.DecodeError as error:
-                result["error"] = {"code": "invalid_json", "message": f"line {number}: {error}", "hint": None}
             except CandideError as error:
-                message = f"line {number}: {error.message}"
-                result["error"] = {"code": error.code, "message": message, "hint": error.hint}
+                result["error"] = describe_failure(number, error)
             sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
             sys.stdout.flush()
             if result.get("state") not in (None, "finished", "failed"):

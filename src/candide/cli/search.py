@@ -16,7 +16,7 @@ import msgspec
 from candide.cli.client import PassagesView, ResultView
 from candide.cli.connection import connect
 from candide.cli.output import plain_text, print_json, print_note, print_warning
-from candide.errors import BadRequest, CallerError, NotFound
+from candide.errors import BadRequest, CandideError, NotFound
 from candide.retrieval.query import explain_operator
 
 if TYPE_CHECKING:
@@ -25,11 +25,20 @@ if TYPE_CHECKING:
 Wishes = Mapping[str, "str | Sequence[str]"]
 
 
+LineId = str | int | float | None
+
+
 class Asked(msgspec.Struct):
     """A line of the input."""
 
     question: str
-    id: str | int | None = None
+    id: LineId = None
+
+
+class Numbered(msgspec.Struct):
+    """A line of which the id alone is looked at."""
+
+    id: LineId = None
 
 
 async def search(settings: Settings, query: str, wishes: Wishes, *, as_json: bool) -> None:
@@ -60,7 +69,8 @@ async def search(settings: Settings, query: str, wishes: Wishes, *, as_json: boo
 async def search_all(settings: Settings, path: str, wishes: Wishes) -> int:
     """Answer the questions of a file, a line of JSON each, in their order; the exit code.
 
-    A line that is no question gets an `error` instead of results, and makes the exit code 2.
+    A line that is no question, or that cannot be searched for, gets an `error` instead of results, and makes the exit
+    code 1.
     """
     code = 0
     missing: set[str] = set()
@@ -68,17 +78,15 @@ async def search_all(settings: Settings, path: str, wishes: Wishes) -> int:
         # Before the first question, so that what is wrong with all of them is said once.
         _check(await client.find_passages("?", wishes))
         for number, line in read_lines(path):
-            answer: dict[str, Any] = {"id": None}
+            answer: dict[str, Any] = {"id": read_id(line)}
             try:
-                asked = msgspec.json.decode(line, type=Asked)
-                answer["id"] = asked.id
+                asked = read_asked(line)
                 found = await client.find_passages(asked.question, wishes)
                 answer |= _describe(found)
                 missing.update(found.missing)
-            except (msgspec.DecodeError, CallerError) as error:
-                code = 2
-                reason = error.message if isinstance(error, CallerError) else str(error)
-                answer["error"] = f"line {number}: {reason}"
+            except CandideError as error:
+                code = 1
+                answer["error"] = describe_failure(number, error)
             sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
             sys.stdout.flush()
     if missing:
@@ -95,6 +103,32 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
                     yield number, text
     except OSError as error:
         raise BadRequest(f"'{path}' cannot be read: {error.strerror}", param="input") from error
+
+
+def read_id(line: bytes) -> LineId:
+    """The id of a line of the input, also of one that asks nothing; None where it has none."""
+    try:
+        return msgspec.json.decode(line, type=Numbered).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def read_asked(line: bytes) -> Asked:
+    """What a line of the input asks. Raises BadRequest."""
+    try:
+        asked = msgspec.json.decode(line, type=Asked)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(
+            str(error), code="invalid_json", hint='each line is an object like {"id": 1, "question": "Who?"}'
+        ) from error
+    if not asked.question.strip():
+        raise BadRequest("the question is empty", param="question")
+    return asked
+
+
+def describe_failure(number: int, error: CandideError) -> dict[str, Any]:
+    """The `error` of a line of the input."""
+    return {"code": error.code, "message": f"line {number}: {error.message}", "hint": error.hint}
 
 
 def _check(found: PassagesView) -> None:
