@@ -14,9 +14,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from rapidfuzz import fuzz
 
 from candide.citations.normalise import Normalised, normalise
@@ -32,6 +31,10 @@ from candide.citations.words import (
     tell_language,
 )
 from candide.domain.sources import NumberedSource, Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """Vectors of texts, one each, such that those of texts of one meaning are near; their lengths do not matter."""
@@ -172,18 +175,18 @@ def _read(source: NumberedSource, passage: Passage) -> Shown:
     around = find_words(f"{source.title} {passage.headings}")
     numerals = find_numerals(passage.text)
     title_keys = frozenset(held_keys(find_numerals(f"{source.title} {passage.headings}")))
+    said_above = _names(around) | _spelled_out(f"{source.title} {passage.text}")
     language = tell_language(words, passage.text) or source.language[:2]
     shown = Shown(
         number=source.number,
         passage=passage,
         language=language,
         normal=normalise(passage.text),
-        names=_names(words) | _names(around) | _spelled_out(f"{source.title} {passage.text}"),
+        names=_names(words) | said_above,
         stems=_stems(words) | _stems(around),
         keys=frozenset(held_keys(numerals)) | title_keys,
     )
     spans = split_prose(passage.text)
-    said_above = _names(around) | _spelled_out(f"{source.title} {passage.text}")
     shown.singles = [
         _place(shown, start, end, words, numerals, title_keys, said_above) for start, end in spans
     ]
@@ -512,7 +515,8 @@ class Judge:
                 bears &= float(row.max()) >= content.least or has_name(
                     word.name, place.shown.names, across=True
                 )
-            cosine = float(np.dot(*self._unit([claim.text, place.text])))
+            said, there = self._unit([claim.text, place.text])
+            cosine = float(said @ there)
             score = weight / total + NEARER * (cosine - USUAL)
             found = Verdict(bears and score >= ENOUGH_ACROSS, score, [place])
             if (found.is_supported, score) > (best.is_supported, best.score) or not best.places:
@@ -521,6 +525,9 @@ class Judge:
 
     def _unit(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts, of length 1, one a row."""
+        # Only now: a server starts without it, and few answers speak another language than their sources.
+        import numpy as np
+
         rows = np.array([self._vectors[text] for text in texts], np.float32)
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
@@ -532,6 +539,8 @@ def _content_of(place: Place) -> list[str]:
 def _compare(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
     """How much nearer each two words are than each is to its nearest of the other side: some words are near to all
     (cross-domain similarity local scaling; Conneau et al., "Word Translation Without Parallel Data", 2018)."""
+    import numpy as np
+
     cosines = ours @ theirs.T
     from_ours = np.sort(cosines, axis=1)[:, -NEIGHBOURS:].mean(axis=1, keepdims=True)
     from_theirs = np.sort(cosines, axis=0)[-NEIGHBOURS:].mean(axis=0, keepdims=True)
