@@ -21,7 +21,8 @@ from candide.cli.client import Client
 from candide.cli.grounding import say_unread
 from candide.cli.keyboard import Keyboard, suspensions
 from candide.cli.output import OutputError, ReaderGone, plain_text, print_note
-from candide.domain.grounding import Grounding
+from candide.conversation.markdown import NOT_BORNE_OUT
+from candide.domain.grounding import Grounding, split_extract
 from candide.domain.turns import (
     CitationMarked,
     CitationsChecked,
@@ -48,9 +49,8 @@ CALLER_CODES = frozenset({
 })  # fmt: skip
 """Ends of a turn that asking otherwise would mend."""
 
-NOT_BORNE_OUT = "The sources do not bear this answer out. Their own sentences that come nearest:"
 BROKEN_OFF = "The model broke off here. The sources' own sentences that come nearest:"
-"""What stands between an answer and an extract of its sources."""
+"""What stands between the beginning of an answer and an extract of its sources."""
 
 PAINT_EVERY_S = 0.06
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -110,12 +110,10 @@ class Answer(msgspec.Struct, kw_only=True):
 
 def part_extract(checked: CitationsChecked, finish_reason: str) -> str:
     """The answer as people see it: between what the model wrote and the sentences of the sources stands why they follow."""
-    text = checked.text or ""
-    start = checked.extract[0].start
-    own = text[:start].rstrip()
-    if not own:
-        return text
-    return f"{own}\n\n{BROKEN_OFF if finish_reason == 'extract' else NOT_BORNE_OUT}\n\n{text[start:]}"
+    own, extract = split_extract(checked.text or "", checked.extract)
+    if not own.strip():
+        return extract
+    return f"{own.rstrip()}\n\n{BROKEN_OFF if finish_reason == 'extract' else NOT_BORNE_OUT}\n\n{extract}"
 
 
 class View(Protocol):

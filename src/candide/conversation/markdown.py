@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from candide.conversation.fences import close_fences
-from candide.domain.grounding import Grounding, read_grounding
+from candide.domain.grounding import Grounding, read_grounding, split_extract
 from candide.domain.messages import Conversation, File, Message
 from candide.domain.sources import NumberedSource
 
@@ -34,16 +34,13 @@ def write_markdown(conversation: Conversation, branch: Sequence[Message], *, fil
             quoted = "\n".join(f"> {line}".rstrip() for line in message.reasoning.strip("\n").split("\n"))
             parts.append(f"<details><summary>Reasoning</summary>\n\n{quoted}\n\n</details>")
         grounding = read_grounding(message)
-        first = len(message.text)
-        if grounding is not None and grounding.extract:
-            first = grounding.extract[0].start
-        own, extract = message.text[:first].strip("\n"), message.text[first:].strip("\n")
+        own, extract = split_extract(message.text, grounding.extract if grounding is not None else [])
         if own.strip():
-            parts.append(close_fences(own))
+            parts.append(close_fences(own.strip("\n")))
         if extract:
             is_refuted = bool(own.strip()) and message.finish_reason != "extract"
             parts.append(NOT_BORNE_OUT if is_refuted else NO_ANSWER)
-            parts.append("\n".join(f"> {line}".rstrip() for line in extract.split("\n")))
+            parts.append("\n".join(f"> {line}".rstrip() for line in extract.strip("\n").split("\n")))
         if grounding is not None:
             parts.extend(_describe_grounding(grounding))
         parts.extend(link for part in message.parts if (link := _link(part, files)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -65,3 +65,9 @@ def read_groundings(messages: Iterable[Message]) -> dict[str, Grounding]:
         if grounding is not None and message.parent_id is not None:
             found[message.parent_id] = grounding
     return found
+
+
+def split_extract(text: str, extract: Sequence[Sentence]) -> tuple[str, str]:
+    """An answer's text in two: what the model wrote, and the sentences of the sources that follow it, if there are any."""
+    start = extract[0].start if extract else len(text)
+    return text[:start], text[start:]
