@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import re
 import statistics
@@ -30,42 +29,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from articles import DATA, Article, Question, make_source, read_articles
 from candide.compose import compose
 from candide.domain.citations import Sentence
 from candide.domain.grounding import Grounding, SearchWishes, read_grounding
-from candide.domain.sources import Document, NewSource
 from candide.index.embedder import E5Embedder
 from candide.index.indexer import Indexer
-from candide.ingestion.passages import split
 from candide.models.adapters import Adapters
 from candide.server.services import Services
 from candide.settings import load_settings
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "dev-data"
 QUOTATION = re.compile(r"«\s*(.+?)\s*»|“(.+?)”|\"(.+?)\"", re.DOTALL)
 MARK = re.compile(r"[\[【][\d\s,]+[\]】]")
-
-
-@dataclass
-class Article:
-    title: str
-    text: str
-    starts: list[int]
-    """Where its paragraphs begin, and last where it ends."""
-
-
-@dataclass
-class Question:
-    text: str
-    golds: list[str]
-    article: Article
-    paragraph: int
-
-    @property
-    def span(self) -> tuple[int, int]:
-        return self.article.starts[self.paragraph], self.article.starts[self.paragraph + 1]
 
 
 @dataclass
@@ -83,31 +59,6 @@ class Tally:
     extracts: int = 0
     cold_s: list[float] = field(default_factory=list)
     again_s: list[float] = field(default_factory=list)
-
-
-def read_articles(language: str) -> tuple[list[Article], list[Question]]:
-    """The articles of a language and the questions about them."""
-    if language == "fr":
-        held_out = set((DATA / "piaf" / "held-out-titles.txt").read_text(encoding="utf-8").splitlines())
-        data = json.loads((DATA / "piaf" / "piaf-v1.1.json").read_text(encoding="utf-8"))["data"]
-        data = [article for article in data if article["title"] in held_out]
-    else:
-        data = json.loads((DATA / "xquad" / "xquad.en.json").read_text(encoding="utf-8"))["data"]
-    articles: list[Article] = []
-    questions: list[Question] = []
-    for described in data:
-        text = ""
-        starts: list[int] = []
-        for paragraph in described["paragraphs"]:
-            starts.append(len(text))
-            text += paragraph["context"].strip() + "\n\n"
-        article = Article(described["title"].replace("_", " "), text.rstrip(), [*starts, len(text)])
-        articles.append(article)
-        for number, paragraph in enumerate(described["paragraphs"]):
-            for asked in paragraph["qas"]:
-                golds = [answer["text"] for answer in asked["answers"]]
-                questions.append(Question(asked["question"], golds, article, number))
-    return articles, questions
 
 
 def words_of(text: str) -> list[str]:
@@ -228,20 +179,7 @@ async def examine_language(services: Services, language: str, amount: int, *, sh
     kept = articles[: len(articles) * 3 // 4]
     there = {article.title for article in kept}
     library = await services.libraries.create(f"examined {language}")
-    new: list[NewSource] = []
-    for article in kept:
-        document = Document(text=article.text, title=article.title, language=language)
-        new.append(
-            NewSource(
-                key=article.title,
-                uri=article.title,
-                kind="document",
-                media_type="text/plain",
-                document=document,
-                cuts=split(document),
-                content_hash=article.title,
-            )
-        )
+    new = [make_source(article.title, article.document(language)) for article in kept]
     await services.sources.keep(library.id, new)
     embedder = E5Embedder()
     await Indexer(services.index, services.sources, embedder).catch_up()

@@ -29,12 +29,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from articles import DATA, make_source
 from candide.domain.retrieval import Filters
-from candide.domain.sources import Document, NewSource
+from candide.domain.sources import Document
 from candide.index.analysis import find_stem
 from candide.index.embedded import EmbeddedIndex
 from candide.index.indexer import Indexer
-from candide.ingestion.passages import split
 from candide.retrieval import goodness
 from candide.retrieval.goodness import Evidence
 from candide.retrieval.search import Retrieval
@@ -43,8 +43,6 @@ from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
 from candide.turn import PASSAGES_A_SOURCE, SHOWN_PASSAGES
 from vectors import KeptEmbedder
-
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "dev-data"
 
 
 @dataclass
@@ -71,18 +69,8 @@ class Bench:
         if library not in self.ids:
             self.ids[library] = (await self.libraries.create(library)).id
         new = [
-            NewSource(
-                key=f"{n}",
-                uri=f"{library}/{n}",
-                kind="document",
-                media_type="text/plain",
-                document=document,
-                cuts=split(document),
-                content_hash=f"{n}",
-            )
-            for n, document in enumerate(
-                Document(text=text, title=title, language=language) for title, text in texts
-            )
+            make_source(f"{library}/{n}", Document(text=text, title=title, language=language))
+            for n, (title, text) in enumerate(texts)
         ]
         await self.sources.keep(self.ids[library], new)
 

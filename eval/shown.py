@@ -15,13 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from answers import DATA, Question, collapse, read_articles
+from answers import collapse
+from articles import DATA, Question, make_source, read_articles
 from candide.domain.retrieval import Filters
-from candide.domain.sources import Document, NewSource, Result
+from candide.domain.sources import Result
 from candide.index.analysis import find_stem
 from candide.index.embedded import EmbeddedIndex
 from candide.index.indexer import Indexer
-from candide.ingestion.passages import split
 from candide.retrieval.search import Retrieval
 from candide.store.database import Database
 from candide.store.libraries import LibraryStore
@@ -54,20 +54,7 @@ async def search_all(language: str, every: int) -> list[tuple[Question, list[Res
         try:
             libraries, sources = LibraryStore(database), SourceStore(database)
             library = await libraries.create(language)
-            new: list[NewSource] = []
-            for article in articles:
-                document = Document(text=article.text, title=article.title, language=language)
-                new.append(
-                    NewSource(
-                        key=article.title,
-                        uri=article.title,
-                        kind="document",
-                        media_type="text/plain",
-                        document=document,
-                        cuts=split(document),
-                        content_hash=article.title,
-                    )
-                )
+            new = [make_source(article.title, article.document(language)) for article in articles]
             await sources.keep(library.id, new)
             await Indexer(index, sources, embedder).catch_up()
             retrieval = Retrieval(index, embedder, sources, libraries, stem=find_stem)
