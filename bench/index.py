@@ -1,12 +1,12 @@
 """What the embedded index takes to build and to ask: words, vectors, both, beside bm25s and SQLite's FTS5.
 
-    python bench/index.py [--sizes 10000,100000] [--million] [--queries 200] [--no-others] [--postgres URL]
+    python bench/index.py [--sizes 10000,100000] [--million] [--queries 200] [--no-others] [--plot FILE.svg]
 
 The passages are made: some 100 words each, drawn from a vocabulary of 200,000 by Zipf's law, with English endings;
 a source has five. Vectors are made too, 384 elements in clusters, since embedding a million passages would take days here. A
 question is 6 words, of which 4 stand in one passage. Every size is built and asked in a process of its own; memory is that
 of a second one, which only reads. Times are in milliseconds, of one question after the other, without embedding it; beside those of the clock stand those of the
-processor, which other programs on the machine change little.
+processor, which other programs on the machine change little. `--plot` draws how all of it grows with the passages.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,8 @@ async def build(folder: Path, size: int) -> dict[str, Any]:
         vectors_worked_s += time.process_time() - worked
     await vectors_index.close()
     return {
-        "words": f"{size / words_s:,.0f} ({size / words_worked_s:,.0f})",
-        "vectors": f"{size / vectors_s:,.0f} ({size / vectors_worked_s:,.0f})",
+        "words": (size / words_s, size / words_worked_s),
+        "vectors": (size / vectors_s, size / vectors_worked_s),
         "words MiB": measure_disk(folder / "words"),
         "vectors MiB": measure_disk(folder / "vectors"),
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -289,27 +290,80 @@ def spell_times(times: list[tuple[float, float]]) -> list[str]:
     ]
 
 
-def report(size: int, count: int, *, others: bool) -> list[list[str]]:
-    rows: list[list[str]] = []
+@dataclass
+class Measured:
+    """One way of asking at one size. Memory and disk are MiB; speeds are passages a second."""
+
+    size: int
+    way: str
+    times: list[tuple[float, float]]
+    built: float | None = None
+    built_by_a_core: float | None = None
+    memory: float | None = None
+    memory_note: str = ""
+    disk: float | None = None
+
+    def row(self) -> list[str]:
+        core = f" ({self.built_by_a_core:,.0f})" if self.built_by_a_core else ""
+        return [
+            f"{self.size:,}",
+            self.way,
+            f"{self.built:,.0f}{core}" if self.built else "",
+            *spell_times(self.times),
+            f"{self.memory:,.0f}{self.memory_note}" if self.memory else "",
+            f"{self.disk:,.0f}" if self.disk else "",
+        ]
+
+
+def measure(size: int, count: int, *, others: bool) -> list[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         made = run("--part", "build", "--folder", folder, "--size", str(size))
         found = run("--part", "ask", "--folder", folder, "--size", str(size), "--queries", str(count))
     resident, own = found.pop("memory")
-    for way, times in found.items():
-        speed = made.get(way, "")
-        disk = {"words": f"{made['words MiB']:,.0f}", "vectors": f"{made['vectors MiB']:,.0f}"}.get(way, "")
-        memory = (
-            f"{resident:,.0f}, own {own:,.0f}; building {made['peak MiB']:,.0f}" if way == "hybrid" else ""
-        )
-        rows.append([f"{size:,}", way, speed, *spell_times(times), memory, disk])
+    measured = {way: Measured(size, way, times) for way, times in found.items()}
+    for way in ("words", "vectors"):
+        measured[way].built, measured[way].built_by_a_core = made[way]
+        measured[way].disk = made[f"{way} MiB"]
+    measured["hybrid"].memory = resident
+    measured["hybrid"].memory_note = f", own {own:,.0f}; building {made['peak MiB']:,.0f}"
     if others:
-        for name, part in (("bm25s, words", "bm25s"), ("SQLite FTS5, words", "fts5")):
+        for way, part in (("bm25s, words", "bm25s"), ("SQLite FTS5, words", "fts5")):
             other = run("--part", part, "--size", str(size), "--queries", str(min(count, 100)))
-            rows.append(
-                [f"{size:,}", name, f"{other['built']:,.0f}", *spell_times(other["times"]),
-                 f"{other['memory']:,.0f}", f"{other['disk']:,.0f}" if other["disk"] else ""]
-            )  # fmt: skip
-    return rows
+            measured[way] = Measured(
+                size, way, other["times"], other["built"], memory=other["memory"], disk=other["disk"] or None
+            )
+    return list(measured.values())
+
+
+def draw(measured: list[Measured], file: Path) -> None:
+    """Four panels over the number of passages, both axes logarithmic."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    mpl.rcParams["svg.hashsalt"] = "candide"  # The same picture from the same figures.
+    from matplotlib import pyplot
+
+    panels: list[tuple[str, Callable[[Measured], float | None]]] = [
+        ("a question, p95, ms", lambda one: statistics.quantiles([t for t, _ in one.times], n=20)[-1]),
+        ("built, passages/s", lambda one: one.built),
+        ("memory, MiB", lambda one: one.memory),
+        ("disk, MiB", lambda one: one.disk),
+    ]
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    ways = list(dict.fromkeys(one.way for one in measured))
+    for axis, (title, value) in zip(axes.flat, panels, strict=True):
+        for number, way in enumerate(ways):
+            points = [(one.size, found) for one in measured if one.way == way and (found := value(one))]
+            if points:
+                style = "--" if way.endswith(", words") else "-"
+                axis.plot(*zip(*points, strict=True), style, marker="o", label=way, color=f"C{number}")
+        axis.set(title=title, xscale="log", yscale="log", xlabel="passages")
+        axis.grid(alpha=0.3)
+    figure.legend(
+        *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
+    )
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -320,6 +374,7 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="a million passages too")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--no-others", action="store_true", help="without bm25s and FTS5")
+    parser.add_argument("--plot", type=Path, help="draw how it grows into this file, .svg or .png")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
@@ -347,8 +402,15 @@ def main() -> None:
         "memory, MiB",
         "disk, MiB",
     ]
+    if chosen.plot and chosen.plot.suffix not in (".svg", ".png"):
+        parser.error("--plot takes a file that ends in .svg or .png")
+    measured: list[Measured] = []
     for size in sizes:
-        print_table(f"{size:,} passages", header, report(size, chosen.queries, others=not chosen.no_others))
+        added = measure(size, chosen.queries, others=not chosen.no_others)
+        print_table(f"{size:,} passages", header, [one.row() for one in added])
+        measured += added
+        if chosen.plot:
+            draw(measured, chosen.plot)
 
 
 if __name__ == "__main__":
