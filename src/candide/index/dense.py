@@ -308,7 +308,7 @@ class VectorIndex:
                 base.load(str(self._folder / merged[-1]))
         for file in merged[:-1] if len(base) else []:
             smaller = _view_graph(self._folder / file, self._dimensions)
-            keys = [int(key) for key in smaller.keys]
+            keys = _keys(smaller)
             for at in range(0, len(keys), MAX_IDS):
                 some = keys[at : at + MAX_IDS]
                 rows += connection.execute(
@@ -333,7 +333,7 @@ class VectorIndex:
     def _fill(self, graph: Any, rows: Sequence[tuple[int, bytes]]) -> None:
         import numpy as np
 
-        known = set[int](graph.keys) if len(graph) else set[int]()
+        known = set(_keys(graph))
         new = [row for row in rows if row[0] not in known]
         if new:
             keys = np.array([row[0] for row in new], dtype=np.uint64)
@@ -525,6 +525,13 @@ def _new_graph(dimensions: int) -> Any:
         expansion_add=EXPANSION_ADD,
         expansion_search=EXPANSION_SEARCH,
     )
+
+
+def _keys(graph: Any) -> list[int]:
+    """The passages in a graph. All at once: usearch walks from the first to find any single one."""
+    import numpy as np
+
+    return np.asarray(graph.keys).tolist() if len(graph) else []
 
 
 def _view_graph(path: Path, dimensions: int) -> Any:
