@@ -16,8 +16,10 @@ import psutil
 import pytest
 from aiohttp import web
 
+from candide.domain.retrieval import Filters, WordQuery
 from candide.domain.sources import Target
 from candide.errors import BadRequest, Conflict, NotFound
+from candide.index.embedded import EmbeddedIndex
 from candide.ingestion import targets
 from candide.ingestion.keeping import BATCH_SOURCES
 
@@ -214,6 +216,27 @@ async def test_what_a_job_reads_of_a_target_that_is_removed_meanwhile_goes_too(
     await place.ingestion.remove_target(target.id)
     await place.finish(job)
     assert await place.list_sources() == []
+
+
+async def test_documents_with_an_address_are_found_by_its_site(place: Place, tmp_path: Path) -> None:
+    urls = {
+        "a": "https://www.News.example/2024/figs", "b": "http://blog.news.example:8080/", "c": "https://other.example/",
+        "d": "isbn:9782070", "e": "http://[broken", "f": None,
+    }  # fmt: skip
+    lines = [
+        json.dumps({"id": name, "text": f"The garden {name}.", "url": url}) for name, url in urls.items()
+    ]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    assert counts(await place.read(tmp_path / "corpus.jsonl")) == {"added": 6}
+    sites = {source.external_id: source.site for source in await place.list_sources()}
+    assert sites == {
+        "a": "news.example", "b": "blog.news.example", "c": "other.example", "d": "", "e": "", "f": "",
+    }  # fmt: skip
+    index = EmbeddedIndex(place.home / "index")
+    found = await index.find_words(WordQuery(text="garden"), Filters(sites=("news.example",)), 10)
+    await index.close()
+    kept = await place.sources.fetch_passages([hit.passage_id for hit in found])
+    assert {source.external_id for source, _ in kept.values()} == {"a", "b"}
 
 
 async def test_near_duplicates_are_of_one_group(place: Place, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Addresses: which are this machine's own, and how an engine's is completed."""
+"""Addresses: which are this machine's own, what site one belongs to, and how an engine's is completed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def locate(url: str) -> str:
     """Where what answers at a URL is, as people say it: `this machine`, or the host."""
     host = urllib.parse.urlsplit(url).hostname or ""
     return THIS_MACHINE if is_loopback(host) else host
+
+
+def find_site(url: str) -> str:
+    """The host of an address on the web, without `www.`: what `site:` looks for. Empty for what is no such address."""
+    try:
+        parts = urllib.parse.urlsplit(url.strip())
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    return host.strip(".").removeprefix("www.") if parts.scheme in ("http", "https") else ""
 
 
 def complete_base_url(url: str) -> str:

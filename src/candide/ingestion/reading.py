@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
+from candide.domain.addresses import find_site
 from candide.domain.jobs import Item, Problem
 from candide.domain.sources import Document, Known, NewSource, Target, TargetKind
 from candide.errors import FetchError, NotFound, SourceError, UnreadableDocument
@@ -536,6 +537,7 @@ def _document_of(target: Target, line: jsonl.JsonDocument) -> NewSource:
         document=Document(
             text=line.text,
             title=line.title,
+            site=find_site(line.url or ""),
             language=line.language or language.detect(line.text),
             published=line.published,
         ),

@@ -34,7 +34,9 @@ def test_the_main_text_of_a_page_and_what_is_known_of_it(read_here: Reader) -> N
     document = read_here(page, url="https://www.lejournal.example/renvoi")
     assert document.title == "Le renvoi"
     assert document.author == "Ada Martin"
-    assert document.site == "Le Journal"
+    # The host, which `site:` looks for, and not the name that the page gives itself.
+    assert document.site == "lejournal.example"
+    assert read_here(page).site == "Le Journal"
     assert document.language == "fr"
     assert document.published == datetime(2023, 11, 20, 7, 30, tzinfo=UTC).timestamp()
     assert [(one.level, one.heading) for one in document.sections] == [(1, "Le renvoi"), (2, "La suite")]

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
+from candide.domain.addresses import find_site
 from candide.domain.sources import Document
 from candide.ingestion.extraction.draft import Draft, clean, join_spaces
 from candide.ingestion.extraction.markup import render
@@ -263,11 +263,11 @@ def _find_facts(tree: Any, url: str, is_long: bool) -> dict[str, Any]:
     exact = next((date for date in map(parse_date, _stated_dates(tree)) if date is not None), None)
     if exact is not None and (published is None or abs(exact - published) < 36 * 3600):
         published = exact
-    host = (urlsplit(url).hostname or "").removeprefix("www.")
     first = tree.find(".//title")
     facts["title"] = _tidy(title or (first.text_content() if first is not None else ""))
     facts["author"] = _tidy(author)
-    facts["site"] = _tidy(site) or host
+    # Its name is for readers; `site:` and every filter mean the host.
+    facts["site"] = find_site(url) or _tidy(site)
     facts["published"] = published
     return facts
 
