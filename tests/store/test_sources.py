@@ -233,3 +233,8 @@ async def test_what_could_not_be_read_is_told_until_a_later_job_reads_it(store: 
     await jobs.move(again.id, "finished")
     assert await jobs.find_unread([library.id]) == ["/c.pdf: there is no such file"]
     assert await jobs.find_unread([]) == []
+    uploaded, own = f"/home/uploads/{library.id}/d.pdf", "/srv/uploads/lib_photos/e.pdf"
+    added = [Target(kind="file", uri=uri) for uri in (uploaded, own)]
+    for target in await libraries.add_targets(library.id, added):
+        await libraries.note_check(target.id, error="it is empty")
+    assert set(await jobs.find_unread([library.id])) >= {"d.pdf: it is empty", f"{own}: it is empty"}

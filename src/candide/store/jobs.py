@@ -80,13 +80,13 @@ class JobStore:
             if not fresh:
                 continue
             for problem in job.problems:
-                unread[f"{_name(problem.uri)}: {problem.reason}"] = None
+                unread[f"{_name(problem.uri, job.library_id)}: {problem.reason}"] = None
             if job.state not in ENDED:
                 left = job.progress.found - job.progress.done
                 unread[f"{left or 'some'} of what was added are still to be read"] = None
         for target_id, row in there.items():
             if row.error and target_id not in seen:
-                unread[f"{_name(row.uri)}: {row.error}"] = None
+                unread[f"{_name(row.uri, row.library_id)}: {row.error}"] = None
         lines = list(unread)
         more = len(lines) - MAX_UNREAD
         return lines if more <= 0 else [*lines[:MAX_UNREAD], f"and {more} more"]
@@ -181,9 +181,10 @@ class JobStore:
             )
 
 
-def _name(uri: str) -> str:
+def _name(uri: str, library_id: str) -> str:
     """What was uploaded is known by its name, everything else by its address."""
-    return PurePath(uri).name if "/uploads/lib_" in uri else uri
+    path = PurePath(uri)
+    return path.name if path.parent.parts[-2:] == ("uploads", library_id) else uri
 
 
 def _row(job: Job) -> dict[str, Any]:
