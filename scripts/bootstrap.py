@@ -97,7 +97,8 @@ def synchronise(uv: Path, wanted: str) -> None:
     groups = ["--all-groups", "--all-extras"] if wanted == "tests" else ["--no-default-groups", "--inexact"]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(VENV)}
     environment.pop("VIRTUAL_ENV", None)
-    if wanted == "tests":
+    if wanted == "tests" and page:
+        # With a page that is built there is no Node in the package's build; `make install` fetches them afterwards.
         environment[build_page.TESTS_VARIABLE] = "1"
     # Compiled now, and not at the first start; some environments forbid that it be done later.
     command = [uv, "sync", "--frozen", "--compile-bytecode", "--python", sys.executable, *groups]

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 UV = """#!/bin/sh
 if [ "$1" = --version ]; then echo "uv 9.9.9"; exit; fi
-echo "$@" >> calls
+echo "$@" ${CANDIDE_TEST_PACKAGES:+and the packages of the page} >> calls
 mkdir -p .venv/bin && ln -sf /bin/sh .venv/bin/python
 mkdir -p src/candide/web && echo page > src/candide/web/index.html
 PYTHONPATH=scripts python3 -c "import build_page; build_page.STAMP.write_text(build_page.fingerprint())"
@@ -108,6 +108,14 @@ def test_the_environment_of_the_tests_serves_to_run_but_not_the_other_way(reposi
     repository.bootstrap("--tests")
     repository.bootstrap()
     assert ["--all-groups" in call for call in repository.calls] == [False, True]
+
+
+def test_packages_of_the_page_are_fetched_by_its_build_alone(repository: Repository) -> None:
+    repository.bootstrap()
+    repository.bootstrap("--tests")
+    shutil.rmtree(repository.folder / "src" / "candide" / "web")
+    repository.bootstrap("--tests")
+    assert ["packages of the page" in call for call in repository.calls] == [False, False, True]
 
 
 def test_an_environment_whose_interpreter_has_gone_is_made_again(repository: Repository) -> None:
