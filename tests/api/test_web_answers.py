@@ -63,6 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, web: str) -> Iterator[Place]
     script = Script(
         replies=[
             Reply(match="Quote the page", answer=MISQUOTED),
+            Reply(match="unwell", status=500),
             Reply(match="refuse", status=400, message="scripted refusal"),
             Reply(answer=SAID),
         ]
@@ -134,6 +135,20 @@ def test_a_chat_completion_is_searched_for_and_annotated(place: Place, web: str,
     assert "".join(delta.content or "" for delta in deltas) == text
     assert deltas[-1].model_extra == {"annotations": [annotation.model_dump()]}
     assert frames[-1].usage is not None
+
+
+def test_a_chat_completion_says_what_is_an_extract(place: Place) -> None:
+    asked: Any = {
+        "model": "scripted",
+        "messages": [{"role": "user", "content": f"{HARBOR_QUESTION} unwell"}],
+        "web_search_options": {},
+    }
+    reply = place.client().chat.completions.create(**asked)
+    assert reply.metadata == {"candide_extract": "true"}
+    *_, last = place.client().chat.completions.create(**asked, stream=True)
+    assert last.model_extra == {"metadata": {"candide_extract": "true"}}
+    asked["messages"] = [{"role": "user", "content": HARBOR_QUESTION}]
+    assert place.client().chat.completions.create(**asked).metadata is None
 
 
 def test_a_chat_completion_leaves_nothing(place: Place) -> None:

@@ -36,6 +36,7 @@ from candide.server.openai.hidden_turns import (
     follow_events,
     stopped_if_left,
 )
+from candide.server.openai.response_events import describe_check
 from candide.server.openai.search_tools import Places, check_web
 from candide.server.openai.streams import DONE, describe_failure
 from candide.server.openai.wire import ChatRequest
@@ -73,14 +74,14 @@ async def answer_with_search(
     async with UntilGone(request.receive):
         with stopped_if_left(services, turn, keeps=False):
             events = await _read(services, turn)
-    message, finish_reason, usage = _finish(events)
+    message, finish_reason, usage, said = _finish(events)
     choice = {
         "index": 0,
         "message": {**message, "refusal": None},
         "logprobs": None,
         "finish_reason": finish_reason,
     }
-    reply = _head(body.model, "chat.completion") | {"choices": [choice], "usage": usage}
+    reply = _head(body.model, "chat.completion") | {"choices": [choice], "usage": usage, **said}
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
@@ -90,15 +91,20 @@ async def _stream(services: ChatServices, body: ChatRequest, turn: Turn) -> Asyn
     def frame(choices: list[dict[str, Any]], **more: Any) -> bytes:
         return b"data: " + msgspec.json.encode({**head, "choices": choices, **more}) + b"\n\n"
 
-    def delta(finish_reason: str | None = None, **said: Any) -> bytes:
-        return frame([{"index": 0, "delta": said, "logprobs": None, "finish_reason": finish_reason}])
+    def delta(**written: Any) -> bytes:
+        return frame([{"index": 0, "delta": written, "logprobs": None, "finish_reason": None}])
 
     try:
         yield delta(role="assistant", content="")
         with stopped_if_left(services, turn, keeps=False):
             events = await _read(services, turn)
-        message, finish_reason, usage = _finish(events)
-        yield delta(content=message["content"]) + delta(finish_reason, annotations=message["annotations"])
+        message, finish_reason, usage, said = _finish(events)
+        end = {
+            "delta": {"annotations": message["annotations"]},
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
+        yield delta(content=message["content"]) + frame([{"index": 0, **end}], **said)
         if body.includes_usage:
             yield frame([], usage=usage)
         yield DONE
@@ -115,8 +121,8 @@ async def _read(services: ChatServices, turn: Turn) -> list[TurnEvent]:
     return events
 
 
-def _finish(events: list[TurnEvent]) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """The message, how it ended, and its usage. Raises what ended the turn."""
+def _finish(events: list[TurnEvent]) -> tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]:
+    """The message, how it ended, its usage, and what the check says of it. Raises what ended the turn."""
     end = events[-1]
     if isinstance(end, TurnFailed):
         raise explain_failure(end.code, end.message, end.hint)
@@ -134,7 +140,10 @@ def _finish(events: list[TurnEvent]) -> tuple[dict[str, Any], str, dict[str, Any
             if one["type"] == "url_citation"
         ]
     finish_reason = end.finish_reason if end.finish_reason in ("length", "content_filter") else "stop"
-    return {"role": "assistant", "content": text, "annotations": annotations}, finish_reason, end.usage
+    message = {"role": "assistant", "content": text, "annotations": annotations}
+    # Where OpenAI has a completion's own metadata, which its clients keep.
+    metadata = {} if checked is None else describe_check(checked)
+    return message, finish_reason, end.usage, {"metadata": metadata} if metadata else {}
 
 
 def _head(model: str, kind: str) -> dict[str, Any]:
