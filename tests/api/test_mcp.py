@@ -113,10 +113,21 @@ def test_a_mistake_is_told_to_the_assistant(server: Any) -> None:
         "query": ("search", {"query": ""}),
         "limit": ("search", {"query": "x", "limit": 1000}),
     }
+    mistakes |= {
+        "search needs 'query': send a question": ("search", {}),
+        "'query' is empty: send a question": ("search", {"query": ""}),
+        "'limit' cannot be 1000: send a whole number from 1 to 50": ("search", {"query": "x", "limit": 1000}),
+        "'start' cannot be -1: send a whole number": ("fetch", {"id": "x", "start": -1}),
+        "there is no tool 'find': call search or fetch": ("find", {}),
+    }
     _, results = use(server, *mistakes.values())
     for said, result in zip(mistakes, results, strict=True):
         assert result.is_error
-        assert said in result.content[0].text
+        text = result.content[0].text
+        assert said in text
+        assert not any(
+            noise in text for noise in ("pydantic", "http", "Error executing", "validation", "\n")
+        ), text
 
 
 def test_the_guard_stands_before_it(tmp_path: Path, url: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from candide.cli.client import Client
 from candide.cli.connection import connect
-from candide.server.mcp import PASSAGES_A_SOURCE, FoundPassage, FoundPassages, ReadSource, build_server
+from candide.server.mcp import PASSAGES_A_SOURCE, FoundPassages, WholeSource, build_server
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -35,24 +35,7 @@ class _RemoteReader:
             "limit": str(min(MAX_PASSAGES, limit * PASSAGES_A_SOURCE)),
             "per_source": str(PASSAGES_A_SOURCE),
         } | ({"library": library} if library is not None else {})
-        found = await self._client.find_passages(query, wishes)
-        passages = [
-            FoundPassage(
-                source_id=one.source.id, title=one.source.title, uri=one.source.uri, text=one.passage.text
-            )
-            for one in found.results
-        ]
-        return FoundPassages(passages=passages, is_good=found.is_good)
+        return await self._client.find_passages(query, wishes)
 
-    async def read(self, source_id: str) -> ReadSource:
-        source = await self._client.source(source_id)
-        return ReadSource(
-            id=source.id,
-            title=source.title,
-            uri=source.uri,
-            text=await self._client.source_text(source_id),
-            author=source.author,
-            site=source.site,
-            language=source.language,
-            published=source.published,
-        )
+    async def read(self, source_id: str) -> tuple[WholeSource, str]:
+        return await self._client.source(source_id), await self._client.source_text(source_id)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -73,31 +74,47 @@ class FetchedSource(BaseModel):
     )
 
 
-class FoundPassage(BaseModel):
+class SourceFacts(Protocol):
+    """What is known of a source, whoever tells it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def published(self) -> float | None: ...
+
+
+class WholeSource(SourceFacts, Protocol):
+    @property
+    def author(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+
+
+class FoundText(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+class FoundPassage(Protocol):
     """A passage, and the source that it stands in."""
 
-    source_id: str
-    title: str
-    uri: str
-    text: str
+    @property
+    def source(self) -> SourceFacts: ...
+    @property
+    def passage(self) -> FoundText: ...
 
 
-class FoundPassages(BaseModel):
-    passages: list[FoundPassage]
-    is_good: bool
-
-
-class ReadSource(BaseModel):
-    """A source with its text."""
-
-    id: str
-    title: str
-    uri: str
-    text: str
-    author: str = ""
-    site: str = ""
-    language: str = ""
-    published: float | None = None
+class FoundPassages(Protocol):
+    @property
+    def results(self) -> Sequence[FoundPassage]: ...
+    @property
+    def is_good(self) -> bool: ...
 
 
 class SourceReader(Protocol):
@@ -107,17 +124,67 @@ class SourceReader(Protocol):
         """Passages, the best first, of `limit` sources at least where there are so many."""
         ...
 
-    async def read(self, source_id: str) -> ReadSource: ...
+    async def read(self, source_id: str) -> tuple[WholeSource, str]:
+        """A source, and its text."""
+        ...
+
+
+WANTED = {
+    "query": "a question or keywords, of 4000 characters at most",
+    "library": "the name of one library, or leave it out to search all",
+    "limit": f"a whole number from 1 to {MAX_RESULTS}",
+    "id": "the id of a source that search found",
+    "start": "a whole number, 0 or more",
+}
+"""What is right for each parameter, as a mistake in it is answered."""
+
+
+def explain_mistake(tool: str, error: ValidationError) -> str:
+    """What is wrong with the arguments of a call, and what to send, in one sentence."""
+    mistakes: list[str] = []
+    for one in error.errors(include_url=False, include_context=False):
+        name = str(one["loc"][0]) if one["loc"] else ""
+        wanted = f"send {WANTED[name]}" if name in WANTED else "send what its schema says"
+        given = repr(one["input"])
+        if one["type"] == "missing":
+            mistakes.append(f"{tool} needs '{name}': {wanted}")
+        elif one["input"] == "":
+            mistakes.append(f"'{name}' is empty: {wanted}")
+        else:
+            shown = given if len(given) <= 60 else f"{given[:59]}…"
+            mistakes.append(f"'{name}' cannot be {shown}: {wanted}")
+    return "; ".join(mistakes)
+
+
+def _say(error: CandideError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
 
 
 def build_server(reader: SourceReader) -> MCPServer[Any]:
     """The two tools over a reader. Loads the SDK."""
     from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
     from mcp.types import ToolAnnotations
 
     logging.getLogger("mcp").setLevel(logging.WARNING)
-    server: MCPServer[Any] = MCPServer(
+
+    class PlainServer(MCPServer[Any]):
+        """Says in plain words what is wrong with a call, where the SDK dumps what its validation found."""
+
+        async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+            try:
+                return await super().call_tool(name, arguments, context)
+            except UnexpectedToolError:
+                raise
+            except ToolError as error:
+                cause = error.__cause__
+                if isinstance(cause, ValidationError):
+                    raise ToolError(explain_mistake(name, cause)) from None
+                if isinstance(cause, ToolError):
+                    raise cause from None
+                raise ToolError(f"there is no tool '{name}': call search or fetch") from None
+
+    server: MCPServer[Any] = PlainServer(
         "candide", title="Candide", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
 
@@ -130,18 +197,18 @@ def build_server(reader: SourceReader) -> MCPServer[Any]:
     ) -> SearchResults:
         try:
             found = await reader.find(query, library, limit)
-            return SearchResults(results=_group(found.passages, limit), is_good=found.is_good)
+            return SearchResults(results=_group(found.results, limit), is_good=found.is_good)
         except CandideError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(_say(error)) from error
 
     async def fetch(
         id: Annotated[str, Field(min_length=1, max_length=100)],  # noqa: A002 - as connectors call it
         start: Annotated[int, Field(ge=0, description="The character of the text to begin with.")] = 0,
     ) -> FetchedSource:
         try:
-            return _show(await reader.read(id), start)
+            return _show(*await reader.read(id), start)
         except CandideError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(_say(error)) from error
 
     only_reads = ToolAnnotations(
         read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -151,36 +218,34 @@ def build_server(reader: SourceReader) -> MCPServer[Any]:
     return server
 
 
-def _group(passages: list[FoundPassage], limit: int) -> list[FoundSource]:
+def _group(found: Sequence[FoundPassage], limit: int) -> list[FoundSource]:
     """One result a source, in the order of their best passages."""
-    found: dict[str, FoundSource] = {}
-    for passage in passages:
-        if (source := found.get(passage.source_id)) is not None:
-            source.text += f"\n[…]\n{passage.text}"
-        elif len(found) < limit:
-            found[passage.source_id] = FoundSource(
-                id=passage.source_id,
-                title=passage.title or passage.uri,
-                url=_url(passage.uri),
-                text=passage.text,
+    sources: dict[str, FoundSource] = {}
+    for one in found:
+        source, text = one.source, one.passage.text
+        if (known := sources.get(source.id)) is not None:
+            known.text += f"\n[…]\n{text}"
+        elif len(sources) < limit:
+            sources[source.id] = FoundSource(
+                id=source.id, title=source.title or source.uri, url=_url(source.uri), text=text
             )
-    return list(found.values())
+    return list(sources.values())
 
 
-def _show(source: ReadSource, start: int) -> FetchedSource:
+def _show(source: WholeSource, text: str, start: int) -> FetchedSource:
     end = start + LONGEST_TEXT
     day = (
         None if source.published is None else datetime.fromtimestamp(source.published, UTC).date().isoformat()
     )
     known = {"site": source.site, "author": source.author, "language": source.language, "published": day}
     metadata: dict[str, str | int] = {name: value for name, value in known.items() if value}
-    metadata["length"] = len(source.text)
-    if end < len(source.text):
+    metadata["length"] = len(text)
+    if end < len(text):
         metadata["next_start"] = end
     return FetchedSource(
         id=source.id,
         title=source.title or source.uri,
-        text=source.text[start:end],
+        text=text[start:end],
         url=_url(source.uri),
         metadata=metadata,
     )
@@ -200,33 +265,17 @@ class _LocalReader:
 
     async def find(self, query: str, library: str | None, limit: int) -> FoundPassages:
         libraries = () if library is None else ((await self._services.libraries.find(library)).id,)
-        found = await self._services.retriever.search(
+        return await self._services.retriever.search(
             query,
             Filters(libraries=libraries),
             limit=limit * PASSAGES_A_SOURCE,
             per_source=PASSAGES_A_SOURCE,
         )
-        passages = [
-            FoundPassage(
-                source_id=one.source.id, title=one.source.title, uri=one.source.uri, text=one.passage.text
-            )
-            for one in found.results
-        ]
-        return FoundPassages(passages=passages, is_good=found.is_good)
 
-    async def read(self, source_id: str) -> ReadSource:
+    async def read(self, source_id: str) -> tuple[WholeSource, str]:
         source = await self._services.sources.get(source_id)
         text, _, _ = await self._services.sources.read_text(source_id)
-        return ReadSource(
-            id=source.id,
-            title=source.title,
-            uri=source.uri,
-            text=text,
-            author=source.author,
-            site=source.site,
-            language=source.language,
-            published=source.published,
-        )
+        return source, text
 
 
 class _Endpoint:
