@@ -66,7 +66,13 @@ def test_what_is_added_is_found_listed_refreshed_and_removed(candide: Candide, d
     assert candide.run("sources", "--json").json() == []
     deleted = candide.run("remove", "--library", "Été")
     assert f"candide libraries restore {library['id']}" in deleted.err
-    assert candide.run("libraries", "restore", library["id"]).code == 0
+    restored = candide.run("libraries", "restore", library["id"])
+    assert (restored.code, "'Été' is back, with 0 sources" in restored.err) == (0, True)
+    renamed = candide.run("libraries", "rename", "ete", "Hiver")
+    assert "'Été' is now 'Hiver'" in renamed.err
+    assert candide.run("libraries", "rename", "Hiver", "Été", "--json").json()["name"] == "Été"
+    assert candide.run("libraries", "delete", "Été", "--json").json()["id"] == library["id"]
+    assert candide.run("libraries", "restore", library["id"], "--json").json()["name"] == "Été"
     assert candide.run("libraries").out.startswith("Été\t0\t")
 
 
@@ -74,8 +80,10 @@ def test_one_source_is_removed_by_its_address(candide: Candide, docs: Path) -> N
     use_words_only(candide)
     candide.serve()
     candide.run("add", str(docs), "-l", "Garden")
-    removed = candide.run("remove", str(docs / "pears.txt"), "-l", "Garden")
+    removed = candide.run("remove", str(docs / "pears.txt"), "-l", "Garden", "--json")
     assert removed.code == 0
+    told = removed.json()
+    assert ([one["uri"] for one in told["sources"]], told["targets"]) == ([str(docs / "pears.txt")], [])
     assert f"it comes back when '{docs}' is refreshed" in removed.err
     (left,) = candide.run("sources", "--json").json()
     assert left["title"] == "Figs"
@@ -102,6 +110,9 @@ MISTAKES = {
     ("add", "https://example.org", "-l", "x", "--watch"): "only folders are watched",
     ("refresh",): "nothing was added yet",
     ("refresh", "/elsewhere"): "'/elsewhere' was not added to any library",
+    ("sources", "-l", ""): "the name of the library is empty",
+    ("refresh", "-l", ""): "the name of the library is empty",
+    ("add", ".", "-l", " "): "the name of the library is empty",
     ("remove",): "say what to remove",
     ("remove", "/elsewhere"): "there is no target and no source '/elsewhere'",
     ("sources", "-l", "y"): "there is no library 'y'",
@@ -159,3 +170,37 @@ def test_a_terminal_shows_how_far_it_is(
     screen.wait_for(r"Garden .*\d+/\d+ read")
     screen.wait_for("Garden: 1200 added")
     assert screen.wait() == 0
+
+
+def test_an_id_is_whole_on_a_terminal_of_any_width(
+    candide: Candide, terminal: Callable[..., Terminal], docs: Path
+) -> None:
+    use_words_only(candide)
+    candide.serve()
+    candide.run("add", str(docs), "-l", "Bibliothèque municipale")
+    ids = {one["id"] for one in candide.run("sources", "--json").json()}
+    ids |= {one["id"] for one in candide.run("sources", "--targets", "--json").json()}
+    ids |= {one["id"] for one in candide.run("libraries", "--json").json()}
+    ids |= {one["id"] for one in candide.run("jobs", "--json").json()}
+    for columns in (60, 80, 120):
+        shown = ""
+        for arguments in (("sources",), ("sources", "--targets"), ("libraries",), ("jobs",)):
+            screen: Any = terminal(*arguments, columns=columns)
+            assert screen.wait() == 0
+            shown += screen.text
+        for one in ids:
+            assert one in shown, shown
+
+
+def test_progress_counts_nothing_before_it_is_known_what_there_is(tmp_path: Path) -> None:
+    from candide.cli.add import say_count
+    from candide.domain.jobs import Job, Progress
+
+    def say(state: Any, **progress: Any) -> str:
+        return say_count(
+            Job(id="j", library_id="l", state=state, target_ids=[], progress=Progress(**progress))
+        )
+
+    assert say("queued") == "waiting"
+    assert say("running") == "counting"
+    assert say("running", found=3) == "0 of 3"

@@ -138,6 +138,11 @@ def test_what_is_wrong_is_said_with_the_next_step(candide: Candide) -> None:
         (("search",), 2, "--input"),
         (("search", "x", "--input", "y"), 2, "not both"),
         (("search", "x", "--library", "none"), 2, "candide add"),
+        (("search", "x", "--library", ""), 2, "the name of the library is empty"),
+        (("search", "--", "-Altman"), 2, "candide search 'WORD -Altman'"),
+        (("search", "site:lemonde.fr"), 2, "says where to look, and not for what"),
+        (("search", "-Altman"), 2, "candide search 'WORD -Altman'"),
+        (("search", "IA", "-loi"), 2, "candide search -- WORD -loi"),
         (("search", "--input", "/does/not/exist"), 2, "error"),
     ):
         done = candide.run(*arguments)

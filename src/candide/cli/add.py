@@ -214,6 +214,14 @@ def report(library: Library, job: Job) -> None:
         print_note("found by words; by meaning they are not: the model for that is off or failed")
 
 
+def say_count(job: Job) -> str:
+    """How far a job is: nothing is counted before it is known what there is."""
+    progress = job.progress
+    if progress.found:
+        return f"{progress.done} of {progress.found}"
+    return {"queued": "waiting", "running": "counting"}.get(job.state, "0")
+
+
 class _JobProgress:
     """A bar on a terminal, a line now and then elsewhere, on standard error."""
 
@@ -246,21 +254,22 @@ class _JobProgress:
         else:
             what, done, total = "read", progress.done, progress.found
         current = plain_text(progress.current)
+        count = f"{done}/{total} {what}" if total else say_count(job)
         now = time.monotonic()
         if self._has_terminal:
             if self._bars is None or self._task is None:
                 self._bars = _make_bars()
                 self._bars.start()
-                self._task = self._bars.add_task(self._name, what=what, current=current)
-            self._bars.update(self._task, completed=done, total=total or None, what=what, current=current)
+                self._task = self._bars.add_task(self._name, total=None, count=count, current=current)
+            self._bars.update(self._task, completed=done, total=total or None, count=count, current=current)
         elif now >= self._next_line:
             self._next_line = now + self.LINE_EVERY_S
-            print_note(f"{self._name}: {done} of {total} {what}" + (f", now {current}" if current else ""))
+            print_note(f"{self._name}: {count}" + (f", now {current}" if current else ""))
 
 
 def _make_bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
     from rich.text import Text
 
@@ -273,8 +282,7 @@ def _make_bars() -> Bars:
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[what]}", markup=False),
+        TextColumn("{task.fields[count]}", markup=False),
         CurrentColumn(),
         console=Console(stderr=True, highlight=False),
         transient=True,

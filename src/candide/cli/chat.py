@@ -45,7 +45,7 @@ COMMANDS = {
         "list the libraries, or answer from one from here on; /library off searches nothing",
     ),
     "/web": ("", "answer from the web too from here on, or no longer"),
-    "/new": ("", "begin a new conversation"),
+    "/new": ("", "begin a new conversation, with the same libraries"),
     "/open": ("[ID or words of the title]", "list the conversations, or go on with one of them"),
     "/retry": ("[MODEL]", "answer the last question anew; the old answer is kept beside it"),
     "/edit": ("[N]", "rewrite the last question, or the N-th; the old branch is kept beside it"),
@@ -146,9 +146,7 @@ class Chat:
             case "/web":
                 await self._switch_web()
             case "/new":
-                self._conversation = None
-                self._wishes = SearchWishes()
-                print_note("a new conversation")
+                await self._begin_anew()
             case "/model":
                 await self._choose_model(rest)
             case "/open":
@@ -170,6 +168,18 @@ class Chat:
                 raise BadRequest(
                     f"no command {command}", hint=f"did you mean {near[0]}?" if near else "/help lists them"
                 )
+
+    async def _begin_anew(self) -> None:
+        """Begin a new conversation, which is answered from where the one before was: few change places with the topic."""
+        there = {library.id for library in await self._client.libraries()}
+        before = self._searched()
+        kept = tuple(one for one in before.libraries if one in there)
+        self._wishes = SearchWishes() if before.off else SearchWishes(libraries=kept, web=before.web)
+        self._conversation = None
+        print_note("a new conversation")
+        if self._wishes.is_on:
+            await self._say_places(self._wishes)
+            print_note("/library off has it answered without")
 
     def _help(self) -> None:
         width = max(len(f"{name} {args}") for name, (args, _) in COMMANDS.items())

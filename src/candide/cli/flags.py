@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
+from candide.errors import BadRequest
 from candide.settings import Settings, options
 
 NOT_FLAGS = frozenset({"home"})
@@ -60,6 +64,37 @@ def complete_catalogue(incomplete: str) -> list[str]:
 def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of models on this machine, and then of the catalogue, that begin so."""
     return list(dict.fromkeys([*complete_installed(ctx, incomplete), *complete_catalogue(incomplete)]))
+
+
+LibraryNames = TypeVar("LibraryNames", str, "list[str]", None)
+
+
+def check_library(names: LibraryNames) -> LibraryNames:
+    """The libraries that an option names. Raises BadRequest for an empty name, as an unset variable gives one."""
+    for name in [names] if isinstance(names, str) else names or []:
+        if not name.strip():
+            raise BadRequest(
+                "the name of the library is empty",
+                param="library",
+                hint="candide libraries shows their names",
+            )
+    return names
+
+
+class WordsCommand(TyperCommand):
+    """A command whose words may begin with a minus: where those are taken for flags, it is said how to write them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for word in args if re.match(r"-[^\W\d_]{2}", word)]
+        try:
+            return super().parse_args(ctx, args)
+        except TyperException as error:
+            if words:
+                error.message += (
+                    f"\nHint: a word that is to be left out goes into one pair of quotes with what is looked for, "
+                    f"or behind --: candide search 'WORD {words[0]}', candide search -- WORD {words[0]}"
+                )
+            raise
 
 
 def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:

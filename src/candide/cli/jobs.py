@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from candide.cli.flags import check_library
 from candide.cli.invocation import invocation, run
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def jobs(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 def list_(
     ctx: typer.Context,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Of this one, by name or id.")
+        str | None,
+        typer.Option("--library", "-l", callback=check_library, help="Of this one, by name or id."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many, the latest first.")] = 20,
     as_json: JsonFlag = False,
@@ -38,7 +40,7 @@ def list_(
 
 
 async def _list(settings: Settings, library: str | None, limit: int, as_json: bool) -> None:
-    from candide.cli.add import describe
+    from candide.cli.add import describe, say_count
     from candide.cli.connection import connect
     from candide.cli.output import ago, print_json, print_note, print_table
 
@@ -56,7 +58,7 @@ async def _list(settings: Settings, library: str | None, limit: int, as_json: bo
                 job.id,
                 names.get(job.library_id, ""),
                 job.state,
-                f"{job.progress.done} of {job.progress.found}",
+                say_count(job),
                 str(job.progress.failed or ""),
                 ago(job.created_at),
             )

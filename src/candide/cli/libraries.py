@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from candide.cli.invocation import invocation, run
 
 if TYPE_CHECKING:
+    from candide.domain.sources import Library
     from candide.settings import Settings
 
 app = typer.Typer(help="List, rename, delete and restore libraries of sources.")
@@ -37,12 +38,7 @@ async def _list(settings: Settings, as_json: bool) -> None:
     async with connect(settings) as client:
         there = await client.libraries()
     if as_json:
-        print_json(
-            [
-                {"id": one.id, "name": one.name, "sources": one.sources, "size": one.size, "created_at": one.created_at}
-                for one in there
-            ]
-        )  # fmt: skip
+        print_json([_describe(one) for one in there])
     elif there:
         rows = [(one.name, f"{one.sources:,}", f"{one.size:,}", ago(one.created_at), one.id) for one in there]
         print_table(("name", "sources", "characters", "made", "id"), rows)
@@ -52,46 +48,75 @@ async def _list(settings: Settings, as_json: bool) -> None:
 
 @app.command()
 def rename(
-    ctx: typer.Context, library: Reference, name: Annotated[str, typer.Argument(help="Its new name.")]
+    ctx: typer.Context,
+    library: Reference,
+    name: Annotated[str, typer.Argument(help="Its new name.")],
+    as_json: JsonFlag = False,
 ) -> None:
     """Rename a library."""
-    run(_rename(invocation(ctx).settings(), library, name))
+    run(_rename(invocation(ctx).settings(), library, name, as_json))
 
 
-async def _rename(settings: Settings, library: str, name: str) -> None:
+async def _rename(settings: Settings, library: str, name: str, as_json: bool) -> None:
     from candide.cli.connection import connect
+    from candide.cli.output import print_json, print_note
 
     async with connect(settings) as client:
-        await client.rename_library((await client.find_library(library)).id, name)
+        before = await client.find_library(library)
+        now = await client.rename_library(before.id, name)
+    if as_json:
+        print_json(_describe(now))
+    else:
+        print_note(f"'{before.name}' is now '{now.name}'")
 
 
 @app.command()
-def delete(ctx: typer.Context, library: Reference) -> None:
+def delete(ctx: typer.Context, library: Reference, as_json: JsonFlag = False) -> None:
     """Delete a library with all that it holds; restore brings it back."""
-    run(delete_library(invocation(ctx).settings(), library))
+    run(delete_library(invocation(ctx).settings(), library, as_json=as_json))
 
 
-async def delete_library(settings: Settings, library: str) -> None:
+async def delete_library(settings: Settings, library: str, *, as_json: bool = False) -> None:
     """Delete a library. Raises NotFound."""
     from candide.cli.connection import connect
-    from candide.cli.output import print_note
+    from candide.cli.output import print_json, print_note
 
     async with connect(settings) as client:
         found = await client.find_library(library)
         await client.delete_library(found.id)
+    if as_json:
+        print_json(_describe(found))
     print_note(f"deleted '{found.name}'; candide libraries restore {found.id} brings it back")
 
 
 @app.command()
 def restore(
-    ctx: typer.Context, library: Annotated[str, typer.Argument(help="Its id, as its deletion told.")]
+    ctx: typer.Context,
+    library: Annotated[str, typer.Argument(help="Its id, as its deletion told.")],
+    as_json: JsonFlag = False,
 ) -> None:
     """Bring a deleted library back."""
-    run(_restore(invocation(ctx).settings(), library))
+    run(_restore(invocation(ctx).settings(), library, as_json))
 
 
-async def _restore(settings: Settings, library_id: str) -> None:
+async def _restore(settings: Settings, library_id: str, as_json: bool) -> None:
     from candide.cli.connection import connect
+    from candide.cli.output import print_json, print_note
 
     async with connect(settings) as client:
         await client.restore_library(library_id)
+        back = await client.find_library(library_id)
+    if as_json:
+        print_json(_describe(back))
+    else:
+        print_note(f"'{back.name}' is back, with {back.sources} source{'' if back.sources == 1 else 's'}")
+
+
+def _describe(library: Library) -> dict[str, Any]:
+    return {
+        "id": library.id,
+        "name": library.name,
+        "sources": library.sources,
+        "size": library.size,
+        "created_at": library.created_at,
+    }

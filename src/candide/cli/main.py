@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from candide.cli import conversations, engine, jobs, libraries, models
-from candide.cli.flags import complete_model, with_settings_flags
+from candide.cli.flags import WordsCommand, check_library, complete_model, with_settings_flags
 from candide.cli.invocation import Invocation, debugging, invocation, run
 
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ EngineFlag = Annotated[
 ]
 LibraryFlag = Annotated[
     list[str] | None,
-    typer.Option("--library", "-l", help="Answer from this library, by name or id; several if repeated."),
+    typer.Option(
+        "--library",
+        "-l",
+        callback=check_library,
+        help="Answer from this library, by name or id; several if repeated.",
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -176,7 +181,13 @@ def add(
         typer.Argument(metavar="TARGET...", help="Files, folders, JSON Lines, pages, sites and feeds."),
     ],
     library: Annotated[
-        str, typer.Option("--library", "-l", help="Library to read them into; made where there is none.")
+        str,
+        typer.Option(
+            "--library",
+            "-l",
+            callback=check_library,
+            help="Library to read them into; made where there is none.",
+        ),
     ],
     kind: Annotated[
         Literal["file", "folder", "jsonl", "page", "site", "feed"] | None,
@@ -220,7 +231,8 @@ def refresh(
         list[str] | None, typer.Argument(metavar="[TARGET...]", help="What was added, by address or id.")
     ] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Of this library, by name or id.")
+        str | None,
+        typer.Option("--library", "-l", callback=check_library, help="Of this library, by name or id."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")] = True,
     as_json: JsonFlag = False,
@@ -236,7 +248,8 @@ def refresh(
 def sources(
     ctx: typer.Context,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Of this library, by name or id.")
+        str | None,
+        typer.Option("--library", "-l", callback=check_library, help="Of this library, by name or id."),
     ] = None,
     query: Annotated[str, typer.Option("--query", "-q", help="Whose title or address says so.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 50,
@@ -263,8 +276,12 @@ def remove(
         typer.Argument(metavar="[TARGET|SOURCE...]", help="What was added, or a source, by address or id."),
     ] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="From this library; alone, the library itself.")
+        str | None,
+        typer.Option(
+            "--library", "-l", callback=check_library, help="From this library; alone, the library itself."
+        ),
     ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Remove what was added with all that came from it, a source, or a library."""
     from candide.cli.libraries import delete_library
@@ -273,16 +290,16 @@ def remove(
 
     settings = invocation(ctx).settings()
     if references:
-        run(remove_references(settings, references, library))
+        run(remove_references(settings, references, library, as_json=as_json))
     elif library is not None:
-        run(delete_library(settings, library))
+        run(delete_library(settings, library, as_json=as_json))
     else:
         raise BadRequest(
             "say what to remove", hint="candide sources shows the sources, with --targets what was added"
         )
 
 
-@app.command()
+@app.command(cls=WordsCommand)
 def search(
     ctx: typer.Context,
     query: Annotated[
@@ -292,7 +309,10 @@ def search(
         ),
     ] = None,
     library: Annotated[
-        list[str] | None, typer.Option("--library", help="Library to search, by name or id; all if none.")
+        list[str] | None,
+        typer.Option(
+            "--library", callback=check_library, help="Library to search, by name or id; all if none."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, help="How many passages.")] = 10,
     per_source: Annotated[

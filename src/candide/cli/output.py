@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from candide.errors import CandideError, SetupError
 
@@ -148,10 +148,40 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        # An id is there to be copied: the others make room for it.
+        table.add_column(header, overflow="fold", no_wrap=header == "id")
     for row in rows:
         table.add_row(*(Text(plain_text(cell)) for cell in row))
     Console(highlight=False).print(table)
+
+
+class Entry(NamedTuple):
+    """What a terminal shows of a row that is too long for a table."""
+
+    title: str
+    address: str
+    id: str
+    facts: Sequence[str] = ()
+
+
+def print_entries(rows: Sequence[Sequence[str]], entries: Sequence[Entry]) -> None:
+    """Rows on standard output: separated by tabs in a pipe; on a terminal some lines each.
+
+    Addresses and ids are there to be copied: neither is shortened, and a line is only broken by the terminal itself.
+    """
+    if not sys.stdout.isatty():
+        print_table((), rows)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for entry in entries:
+        console.print(Text(plain_text(entry.title), "bold"))
+        facts = " · ".join(plain_text(fact) for fact in entry.facts if fact)
+        for line in (entry.address if entry.address != entry.title else "", f"{entry.id}  {facts}"):
+            if line:
+                console.print(Text(f"   {plain_text(line)}", "dim"), soft_wrap=True)
 
 
 def ago(moment: float) -> str:

@@ -7,6 +7,7 @@ document. With `--input` each line of a file is a question, and each result one 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ import msgspec
 from candide.cli.client import PassagesView, ResultView
 from candide.cli.connection import connect
 from candide.cli.output import plain_text, print_json, print_note, print_warning
+from candide.domain.retrieval import Filters
 from candide.errors import BadRequest, CandideError, NotFound
-from candide.retrieval.query import explain_operator
+from candide.retrieval.query import explain_operator, parse_query
 
 if TYPE_CHECKING:
     from candide.settings import Settings
@@ -43,6 +45,7 @@ class Numbered(msgspec.Struct):
 
 async def search(settings: Settings, query: str, wishes: Wishes, *, as_json: bool) -> None:
     """Print what is found. Raises NotFound where there is nothing that could be searched."""
+    _check_query(query)
     async with connect(settings) as client:
         found = await client.find_passages(query, wishes)
         _check(found)
@@ -129,6 +132,23 @@ def read_asked(line: bytes) -> Asked:
 def describe_failure(number: int, error: CandideError) -> dict[str, Any]:
     """The `error` of a line of the input."""
     return {"code": error.code, "message": f"line {number}: {error.message}", "hint": error.hint}
+
+
+def _check_query(query: str) -> None:
+    """Raises BadRequest for one that only says what must not be there, or where: nothing could be found for it."""
+    asked = parse_query(query, now=time.time(), find_library=lambda name: name)
+    if asked.text.strip():
+        return
+    example = f"candide search 'WORD {query}'"
+    if asked.without:
+        raise BadRequest(
+            f"'{query}' says what to leave out, and not what to look for",
+            hint=f"put a word before it: {example}",
+        )
+    if asked.filters != Filters():
+        raise BadRequest(
+            f"'{query}' says where to look, and not for what", hint=f"put a word before it: {example}"
+        )
 
 
 def _check(found: PassagesView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import msgspec
 
 from candide.cli.add import is_meant
 from candide.cli.connection import connect
-from candide.cli.output import ago, print_json, print_note, print_table, print_warning
+from candide.cli.output import Entry, ago, print_entries, print_json, print_note, print_warning
 from candide.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ async def list_sources(
         (one.title or one.uri, names.get(one.library_id, ""), one.language, _day(one.published), one.uri, one.id)
         for one in found
     ]  # fmt: skip
-    print_table(("title", "library", "language", "published", "address", "id"), rows)
+    entries = [
+        Entry(title, address, source_id, (library_name, language, day))
+        for title, library_name, language, day, address, source_id in rows
+    ]
+    print_entries(rows, entries)
     if len(found) == limit:
         print_note(f"the latest {limit}; --limit shows more, --query those whose title or address says so")
 
@@ -59,18 +64,30 @@ async def list_targets(settings: Settings, library: str | None, *, as_json: bool
             target.kind,
             one.name,
             "watched" if target.watched else _interval(target.refresh_s),
-            ago(target.checked_at) if target.checked_at else "not yet",
+            f"looked at {ago(target.checked_at)}"
+            if target.checked_at and sys.stdout.isatty()
+            else ago(target.checked_at)
+            if target.checked_at
+            else "not yet",
             target.id,
         )
         for one, target in found
     ]
-    print_table(("address", "kind", "library", "refreshed", "looked at", "id"), rows)
+    if not rows:
+        print_note("nothing was added yet; candide add TARGET --library NAME adds something")
+    entries = [
+        Entry(address, address, target_id, (kind, name, refreshed, looked_at))
+        for address, kind, name, refreshed, looked_at, target_id in rows
+    ]
+    print_entries(rows, entries)
     for _, target in found:
         if target.error:
             print_warning(f"{target.uri}: {target.error}")
 
 
-async def remove(settings: Settings, references: Sequence[str], library: str | None) -> None:
+async def remove(
+    settings: Settings, references: Sequence[str], library: str | None, *, as_json: bool = False
+) -> None:
     """Remove targets with all that came from them, or single sources. Raises NotFound, and then removes none."""
     async with connect(settings) as client:
         libraries = await _choose(client, library)
@@ -84,11 +101,14 @@ async def remove(settings: Settings, references: Sequence[str], library: str | N
             if not meant:
                 source_id, uri = await _find_source(client, reference, ids)
                 doomed_sources[source_id] = uri
+        told: dict[str, list[dict[str, Any]]] = {"targets": [], "sources": []}
         for target_id, uri in doomed_targets.items():
             count = await client.remove_target(target_id)
+            told["targets"].append({"id": target_id, "uri": uri, "sources": count})
             print_note(f"removed '{uri}' and {count} source{'' if count == 1 else 's'} of it")
         for source_id, uri in doomed_sources.items():
             await client.remove_source(source_id)
+            told["sources"].append({"id": source_id, "uri": uri})
             print_note(f"removed '{uri}'")
             within = [
                 one.uri
@@ -99,6 +119,8 @@ async def remove(settings: Settings, references: Sequence[str], library: str | N
                 print_note(
                     f"it comes back when '{within[0]}' is refreshed: take it out of there, or remove that too"
                 )
+    if as_json:
+        print_json(told)
 
 
 async def _find_source(client: Client, reference: str, library_ids: set[str]) -> tuple[str, str]:
