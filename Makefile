@@ -5,8 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 # What `make test` runs: files, folders, or flags of pytest.
 TESTS ?=
-# How many processes `make test` runs files of tests in, side by side; 1 for one after the other.
-JOBS ?= 2
+# How many processes `make test` runs files of tests in, side by side; 1 for one after the other. Tests wait much: a third of the time of two.
+JOBS ?= 3
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
 # What `make eval` measures, with its flags, like EVAL="retrieval.py --every 1".
