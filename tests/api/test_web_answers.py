@@ -137,18 +137,18 @@ def test_a_chat_completion_is_searched_for_and_annotated(place: Place, web: str,
     assert frames[-1].usage is not None
 
 
-def test_a_chat_completion_says_what_is_an_extract(place: Place) -> None:
+def test_a_chat_completion_says_what_is_an_extract_and_where_it_abstains(place: Place) -> None:
     asked: Any = {
         "model": "scripted",
         "messages": [{"role": "user", "content": f"{HARBOR_QUESTION} unwell"}],
         "web_search_options": {},
     }
-    reply = place.client().chat.completions.create(**asked)
-    assert reply.metadata == {"candide_extract": "true"}
     *_, last = place.client().chat.completions.create(**asked, stream=True)
     assert last.model_extra == {"metadata": {"candide_extract": "true"}}
     asked["messages"] = [{"role": "user", "content": HARBOR_QUESTION}]
     assert place.client().chat.completions.create(**asked).metadata is None
+    asked["messages"] = [{"role": "user", "content": "Combien coûte un billet de train pour Madrid demain ?"}]
+    assert place.client().chat.completions.create(**asked).metadata == {"candide_abstained": "true"}
 
 
 def test_a_chat_completion_leaves_nothing(place: Place) -> None:

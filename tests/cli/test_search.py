@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
 
 if TYPE_CHECKING:
-    from conftest import Candide
+    from conftest import Candide, Terminal
 
 TEXT = "Voltaire a publié Candide en 1759. Le conte a été condamné à Genève."
 
@@ -148,3 +149,13 @@ def test_what_is_wrong_is_said_with_the_next_step(candide: Candide) -> None:
         done = candide.run(*arguments)
         assert (done.code, done.out) == (code, ""), arguments
         assert words in done.err, arguments
+
+
+def test_an_address_is_not_torn_on_a_narrow_terminal(
+    candide: Candide, empty_database: Path, terminal: Callable[..., Terminal]
+) -> None:
+    fill(candide.home, empty_database)
+    screen = terminal("search", "Candide 1759", columns=24)
+    assert screen.wait() == 0
+    # What the terminal itself breaks, it gives whole when it is copied.
+    assert b"   https://a.example/voltaire, characters" in screen.bytes.replace(b"\x1b[2m", b"")

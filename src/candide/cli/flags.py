@@ -90,10 +90,9 @@ class WordsCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except TyperException as error:
             if words:
-                error.message += (
-                    f"\nHint: a word that is to be left out goes into one pair of quotes with what is looked for, "
-                    f"or behind --: candide search 'WORD {words[0]}', candide search -- WORD {words[0]}"
-                )
+                # Its lines are short: what prints them wraps nothing.
+                error.message += f"\nHint: to leave a word out: candide search 'WORD {words[0]}'"
+                error.message += f"\n      or, without quotes:  candide search -- WORD {words[0]}"
             raise
 
 

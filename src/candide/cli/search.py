@@ -209,7 +209,8 @@ def _show(results: Sequence[ResultView]) -> None:
         page = f", page {passage.page}" if passage.page is not None else ""
         headings = f" › {plain_text(passage.headings)}" if passage.headings else ""
         where = f"{plain_text(source.uri)}{headings}{page}, characters {passage.start}-{passage.end}"
-        console.print(Padding(Text(where, "dim"), (0, 0, 1, 3)))
+        # Broken by the terminal alone, so that an address can be copied.
+        console.print(Text(f"   {where}\n", "dim"), soft_wrap=True)
 
 
 def _mark(result: ResultView) -> Any:
