@@ -225,11 +225,11 @@ async def test_sources_are_listed_in_pages_and_by_what_their_titles_say(
 @pytest.mark.parametrize(
     ("target", "param"),
     [
-        ({"uri": "/no/such/file"}, "uri"),
-        ({"uri": "ftp://example.org/file"}, "uri"),
-        ({"uri": "https://example.org/", "kind": "folder"}, "kind"),
-        ({"uri": "https://example.org/", "watched": True}, "watched"),
-        ({"uri": "https://example.org/feed", "refresh_s": 5}, "refresh_s"),
+        ({"uri": "/no/such/file"}, "targets[0].uri"),
+        ({"uri": "ftp://example.org/file"}, "targets[0].uri"),
+        ({"uri": "https://example.org/", "kind": "folder"}, "targets[0].kind"),
+        ({"uri": "https://example.org/", "watched": True}, "targets[0].watched"),
+        ({"uri": "https://example.org/feed", "refresh_s": 5}, "targets[0].refresh_s"),
         ({"uri": "https://example.org/", "options": {"depth": -1}}, "targets[0].options.depth"),
     ],
 )
@@ -257,3 +257,15 @@ async def test_what_is_read_is_heard_of(start_here: HereStarter, tmp_path: Path)
                 frame = await stream.content.readuntil(b"\n\n")
                 heard.append(frame.decode().partition("\n")[0].removeprefix("event: "))
     await finish(here, job)
+
+
+async def test_of_several_targets_the_one_that_is_refused_is_named(
+    start_here: HereStarter, tmp_path: Path
+) -> None:
+    here = await start_here(WORDS_ONLY)
+    library = await make_library(here)
+    (tmp_path / "beans.md").write_text("Beans.")
+    targets = [{"uri": str(tmp_path / "beans.md")}, {"uri": str(tmp_path / "nothing.md")}]
+    reply = await here.call("POST", f"/api/libraries/{library}/targets", {"targets": targets})
+    assert (reply.status, reply.error["param"]) == (400, "targets[1].uri")
+    assert await sources_of(here, library) == []

@@ -141,7 +141,8 @@ def build_router(services: Services) -> APIRouter:
         summary="Add files, folders, pages, sites and feeds, and read them; what is there already is updated",
     )
     async def add_targets(library_id: str, body: NewTargets) -> JobView:  # pyright: ignore[reportUnusedFunction]
-        new = {target.uri: target for target in map(_read_target, body.targets)}
+        read = [_read_target(target, f"targets[{n}]") for n, target in enumerate(body.targets)]
+        new = {target.uri: target for target in read}
         return show_job(await ingestion.add(library_id, list(new.values())))
 
     @router.post(
@@ -176,7 +177,16 @@ def build_router(services: Services) -> APIRouter:
     return router
 
 
-def _read_target(body: NewTarget) -> Target:
+def _read_target(body: NewTarget, place: str) -> Target:
+    """The target as it is kept; BadRequest names which of them it is, by its place in the request."""
+    try:
+        return _check_target(body)
+    except BadRequest as error:
+        error.param = f"{place}.{error.param or 'uri'}"
+        raise
+
+
+def _check_target(body: NewTarget) -> Target:
     target = targets_of_users.parse(body.uri, kind=body.kind)
     if body.watched and target.kind != "folder":
         raise BadRequest(
