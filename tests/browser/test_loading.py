@@ -45,3 +45,24 @@ def test_scripts_come_compressed_and_are_kept(site: Callable[..., Site], visit: 
         assert "immutable" in response.headers["cache-control"]
     large = [r for r in seen if r.url.endswith(".js") and int(r.headers.get("content-length", 0)) > 5000]
     assert all(response.headers.get("content-encoding") == "br" for response in large)
+
+
+def test_the_first_load_is_small_and_in_few_files(
+    site: Callable[..., Site], visit: Callable[..., Page]
+) -> None:
+    here = site()
+    page = visit(here)
+    expect(page.get_by_label("Your message", exact=True)).to_be_editable()
+    page.wait_for_timeout(1500)
+    scripts: list[tuple[str, int]] = page.evaluate(
+        """() => performance.getEntriesByType('resource')
+          .filter(one => one.name.endsWith('.js')).map(one => [one.name, one.encodedBodySize])"""
+    )
+    assert len(scripts) <= 10, scripts
+    assert sum(size for _, size in scripts) < 140_000, scripts
+    # What is gone to later comes later; what is opened by a key is here by then.
+    for part in ("Route", "SourceViewer", "Settings"):
+        assert not [name for name, _ in scripts if part in name], scripts
+    page.context.set_offline(True)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog", name="Commands").get_by_role("combobox")).to_be_focused()

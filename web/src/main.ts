@@ -3,6 +3,7 @@ import App from './App.svelte'
 import './app.css'
 import './markdown/markdown.css'
 import { locale } from './i18n/index.svelte.ts'
+import { loadParts, loadTranscript } from './routes/parts.ts'
 import { findConversation } from './stores/conversation.svelte.ts'
 import { connection } from './stores/connection.svelte.ts'
 import { conversations } from './stores/conversations.svelte.ts'
@@ -17,7 +18,10 @@ router.begin()
 await locale.begin()
 // What is looked at is asked for before anything is drawn; once changes are heard it is fetched once more, so that none between
 // is missed.
-if (router.route.name === 'conversation') void findConversation(router.route.id).refresh()
+if (router.route.name === 'conversation') {
+  void findConversation(router.route.id).refresh()
+  void loadTranscript().catch(() => {})
+}
 if (router.route.name !== 'share') {
   conversations.begin()
   models.begin()
@@ -33,3 +37,4 @@ addEventListener('vite:preloadError', () => {
     .catch(() => {})
 })
 mount(App, { target: document.getElementById('app')! })
+if (router.route.name !== 'share') loadParts()
