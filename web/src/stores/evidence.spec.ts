@@ -6,6 +6,7 @@ import {
   collectSources,
   cutAt,
   makeEvidence,
+  makeSnippet,
   noteOfExtract,
   partExtract,
   placeOf,
@@ -156,4 +157,66 @@ test('cutting a text at spans loses nothing of it, wherever they are', () => {
       expect(hits).toBe(wanted)
     }),
   )
+})
+
+describe('a snippet', () => {
+  const filler = (n: number) => Array.from({ length: n }, (_, at) => `word${at}`).join(' ')
+  const spansOf = (text: string, ...words: string[]) =>
+    words.flatMap((word) => {
+      const at = [...text.slice(0, text.indexOf(word))].length
+      return [[at, at + [...word].length] as const]
+    })
+  const said = (pieces: { text: string }[]) => pieces.map((piece) => piece.text).join('')
+
+  test('of a short passage is all of it', () => {
+    expect(makeSnippet('Beans grow.', [[0, 5]])).toEqual([
+      { text: 'Beans', isHit: true },
+      { text: ' grow.', isHit: false },
+    ])
+  })
+
+  test('shows the part where the most different words were found, with whole words around them', () => {
+    const text = `beans ${filler(120)} 𝄞 the beans are sown in May ${filler(120)}`
+    const far = text.indexOf('the beans') + 4
+    const shift = [...text.slice(0, far)].length
+    const spans = [[0, 5] as const, [shift, shift + 5] as const, ...spansOf(text, 'sown', 'May')]
+    const pieces = makeSnippet(text, spans)
+    expect(pieces.filter((piece) => piece.isHit).map((piece) => piece.text)).toEqual(['beans', 'sown', 'May'])
+    expect(said(pieces)).toMatch(/^…\u00a0word\d+ .* word\d+\u00a0…$/)
+    expect(said(pieces).length).toBeLessThan(300)
+  })
+
+  test('of what was found by its meaning begins where the passage does', () => {
+    expect(said(makeSnippet(filler(200), []))).toMatch(/^word0 word1 .* word\d+\u00a0…$/)
+  })
+
+  test('at the end of a passage says that it goes no further', () => {
+    const text = `${filler(200)} beans.`
+    expect(said(makeSnippet(text, spansOf(text, 'beans')))).toMatch(/^…\u00a0word\d+ .* beans\.$/)
+  })
+
+  test('says only what stands in the passage, and marks only what was found', () => {
+    const span = fc
+      .tuple(fc.nat(900), fc.integer({ min: 1, max: 12 }))
+      .map(([at, n]) => [at, at + n] as const)
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme', minLength: 300, maxLength: 900 }),
+        fc.array(span),
+        (text, spans) => {
+          const pieces = makeSnippet(text, spans)
+          expect(text).toContain(
+            said(pieces)
+              .replace(/^…\u00a0/, '')
+              .replace(/\u00a0…$/, ''),
+          )
+          const characters = [...text]
+          const marked = characters
+            .filter((_, n) => spans.some(([start, end]) => start <= n && n < end))
+            .join('')
+          for (const piece of pieces) if (piece.isHit) expect(marked).toContain(piece.text)
+        },
+      ),
+    )
+  })
 })

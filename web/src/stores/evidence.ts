@@ -113,3 +113,64 @@ export function cutAt(
   if (at < characters.length) pieces.push({ text: characters.slice(at).join(''), isHit: false })
   return pieces
 }
+
+const SNIPPET_CHARS = 280
+/** How much of a snippet stands before its first hit. */
+const LEAD_CHARS = 60
+/** How far a cut is moved so that it falls between words. */
+const WORD_CHARS = 24
+
+/**
+ * A passage as a result shows it, in pieces: whole when it is short, or else the part in which the most different hits stand,
+ * cut between words; from its beginning where nothing was hit. Spans are in characters.
+ */
+export function makeSnippet(
+  text: string,
+  spans: readonly (readonly [start: number, end: number])[],
+): { text: string; isHit: boolean }[] {
+  const characters = [...text]
+  if (characters.length <= SNIPPET_CHARS) return cutAt(text, spans)
+  const hits = [...spans].sort((one, other) => one[0] - other[0])
+  let from = Math.max(0, (findDensest(characters, hits) ?? 0) - LEAD_CHARS)
+  from = Math.min(from, characters.length - SNIPPET_CHARS)
+  const isHit = (at: number) => hits.some(([start, end]) => start < at && at < end)
+  const isBetween = (at: number) =>
+    !isHit(at) && (/\s/.test(characters[at - 1] ?? ' ') || /\s/.test(characters[at] ?? ' '))
+  const start = from ? moveTo(from, 1, isBetween) : 0
+  let end = Math.min(characters.length, start + SNIPPET_CHARS)
+  if (end < characters.length) end = moveTo(end, -1, isBetween)
+  const within = hits
+    .filter(([first, last]) => first < end && last > start)
+    .map(([first, last]) => [Math.max(0, first - start), Math.min(last, end) - start] as const)
+  const pieces = cutAt(characters.slice(start, end).join('').trimEnd(), within)
+  if (start && pieces[0]) {
+    if (pieces[0].isHit) pieces.unshift({ text: '…\u00a0', isHit: false })
+    else pieces[0].text = `…\u00a0${pieces[0].text.trimStart()}`
+  }
+  if (end < characters.length) pieces.push({ text: '\u00a0…', isHit: false })
+  return pieces
+}
+
+/** The hit from which on a snippet holds the most different ones, and of these the most; the first such. */
+function findDensest(
+  characters: readonly string[],
+  hits: readonly (readonly [start: number, end: number])[],
+): number | null {
+  const words = hits.map(([start, end]) => characters.slice(start, end).join('').toLowerCase())
+  let best: number | null = null
+  let most = -1
+  hits.forEach(([begin], n) => {
+    const held = words.filter(
+      (_, m) => m >= n && hits[m]![1] <= begin + SNIPPET_CHARS - LEAD_CHARS - WORD_CHARS,
+    )
+    const score = new Set(held).size * 1000 + held.length
+    if (score > most) [most, best] = [score, begin]
+  })
+  return best
+}
+
+/** The nearest place in a direction that will do; the same place where none is near, as in scripts without spaces. */
+function moveTo(at: number, step: 1 | -1, isGood: (at: number) => boolean): number {
+  for (let n = 0; n < WORD_CHARS; n++) if (isGood(at + n * step)) return at + n * step
+  return at
+}
