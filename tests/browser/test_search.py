@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 if TYPE_CHECKING:
-    from conftest import Chat, Site
+    from conftest import Chat, Site, Watched
 
 BEANS = """# Runner beans
 
@@ -422,6 +422,106 @@ def test_sources_are_searched_and_asked_about(garden: Site, visit: Callable[...,
     page.get_by_role("button", name="Ask about these").click()
     expect(page.get_by_role("article", name="Answer")).to_be_visible()
     assert len(garden.call("GET", "/api/conversations")["data"]) == 2
+
+
+def test_lines_that_are_refused_stay_in_the_box_and_the_others_go_in(
+    site: Callable[..., Site], visit: Callable[..., Page], watched: Watched, tmp_path: Path
+) -> None:
+    watched.expect("400 .Bad Request.")
+    here = site(CANDIDE_EMBEDDINGS="false")
+    (tmp_path / "beans.md").write_text(BEANS)
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    library = here.call("POST", "/api/libraries", {"name": "Mixed"})["id"]
+    page = visit(here, f"/libraries/{library}", locale="fr-FR")
+    box = page.get_by_role("textbox", name=re.compile("^Adresses de pages"))
+    bad = [str(tmp_path / "nowhere.md"), "ftp://beans.example/x"]
+    box.fill("\n".join([bad[0], str(tmp_path / "beans.md"), bad[1], str(tmp_path / "broken.pdf")]))
+    page.get_by_role("button", name="Ajouter", exact=True).click()
+    refused = page.get_by_role("alert").filter(has_text="Non ajouté")
+    expect(refused.get_by_role("listitem")).to_have_text(
+        [re.compile("nowhere.md.*Il n’y a ni fichier ni dossier"), re.compile("ftp://.*ne peut pas être lue")]
+    )
+    expect(box).to_have_value("\n".join(bad))
+    expect(page.get_by_role("heading", name="1 source", exact=True)).to_be_visible()
+    # The card names what it read, and what could not be read says why: after a reload too.
+    for _ in range(2):
+        jobs = page.get_by_role("region", name="Lecture des sources")
+        expect(jobs).to_contain_text("beans.md")
+        expect(jobs).to_contain_text("Il est abîmé ou tronqué.")
+        target = page.get_by_role("listitem").filter(
+            has=page.get_by_role("button", name=re.compile("^Relire .*broken"))
+        )
+        expect(target).to_contain_text("Il est abîmé ou tronqué.")
+        page.reload()
+
+
+def test_every_file_that_is_dropped_and_cannot_be_read_is_named(
+    site: Callable[..., Site], visit: Callable[..., Page]
+) -> None:
+    here = site(CANDIDE_EMBEDDINGS="false")
+    library = here.call("POST", "/api/libraries", {"name": "Dropped"})["id"]
+    page = visit(here, f"/libraries/{library}")
+    page.locator("main input[type=file]").set_input_files(
+        [
+            {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4 nonsense"},
+            {"name": "empty.txt", "mimeType": "text/plain", "buffer": b" "},
+            {"name": "beans.md", "mimeType": "text/markdown", "buffer": BEANS.encode()},
+        ]
+    )
+    jobs = page.get_by_role("region", name="Reading of sources")
+    expect(page.get_by_role("heading", name="1 source", exact=True)).to_be_visible()
+    for words in ("broken.pdf", "It is broken, or was cut off.", "empty.txt", "It is empty.", "beans.md"):
+        expect(jobs).to_contain_text(words)
+
+
+def test_results_show_what_was_found_of_which_library_and_file(
+    site: Callable[..., Site], visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    here = site(CANDIDE_EMBEDDINGS="false")
+    filler = "Nothing of note was written down in this long chronicle of the village. " * 12
+    make_library(here, "Garden", beans=BEANS)
+    village = here.call("POST", "/api/libraries", {"name": "Village"})["id"]
+    (tmp_path / "chronicle.txt").write_text(f"{filler}The zeppelin landed behind the church. {filler}")
+    job = here.call(
+        "POST", f"/api/libraries/{village}/targets", {"targets": [{"uri": str(tmp_path / "chronicle.txt")}]}
+    )
+    deadline = time.monotonic() + 60
+    while here.call("GET", f"/api/jobs/{job['id']}")["state"] != "finished":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    page = visit(here, "/search?query=zeppelin+church", viewport={"width": 360, "height": 780})
+    result = page.locator("main ol").last.get_by_role("listitem").first
+    for mark in ("zeppelin", "church"):
+        expect(result.locator("mark", has_text=mark).first).to_be_in_viewport()
+    shown = result.locator(".snippet").inner_text()
+    assert shown.startswith("…")
+    assert len(shown) < 320
+    expect(result.get_by_role("link", name="Village")).to_be_visible()
+    expect(result).to_contain_text(str(tmp_path / "chronicle.txt"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    # In one library it goes without saying.
+    page.goto(f"/search?query=zeppelin+church&library={village}")
+    expect(result.locator("mark").first).to_be_visible()
+    expect(result.get_by_role("link", name="Village")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_what_is_searched_can_be_read_on_a_small_phone(
+    garden: Site, chat: Callable[..., Chat], width: int
+) -> None:
+    garden.call("POST", "/api/libraries", {"name": "Bread and preserves"})
+    one = chat(garden, viewport={"width": width, "height": 700})
+    one.button("Where to look for answers").click()
+    menu = one.page.get_by_role("menu", name="Where to look for answers")
+    expect(menu.get_by_text("Where to look for answers", exact=True)).to_be_visible()
+    bread = menu.get_by_role("menuitemcheckbox", name="Bread and preserves", exact=True)
+    expect(bread).to_have_accessible_description("0 sources")
+    expect(menu.get_by_role("menuitemcheckbox", name="Garden", exact=True)).to_contain_text("2 sources")
+    bread.click()
+    one.page.keyboard.press("Escape")
+    expect(places(one)).to_have_text("Bread and preserves")
+    assert places(one).evaluate("element => element.scrollWidth <= element.clientWidth")
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_on_a_phone_a_source_lies_over_the_page_and_gives_the_focus_back(

@@ -9,13 +9,16 @@ export class ApiError extends Error {
   readonly code: string
   /** What the user can do about it, where the server says so. */
   readonly hint: string
+  /** What of the request was refused, like `targets[3].uri`, where the server says so. */
+  readonly param: string
 
-  constructor(message: string, status: number, code = '', hint = '') {
+  constructor(message: string, status: number, code = '', hint = '', param = '') {
     super(message)
     this.name = 'ApiError'
     this.status = status
     this.code = code
     this.hint = hint
+    this.param = param
   }
 
   /** Whether asking again later may do: the server was not reached, or is not ready. */
@@ -87,9 +90,10 @@ async function readError(response: Response): Promise<ApiError> {
   if (response.status === 401) onKeyNeeded()
   try {
     const { error } = (await response.json()) as {
-      error: { message: string; code?: string | null; hint?: string | null }
+      error: { message: string; code?: string | null; hint?: string | null; param?: string | null }
     }
-    return new ApiError(error.message, response.status, error.code ?? '', error.hint ?? '')
+    const { message, code, hint, param } = error
+    return new ApiError(message, response.status, code ?? '', hint ?? '', param ?? '')
   } catch {
     return new ApiError(`the server answered ${response.status}`, response.status)
   }

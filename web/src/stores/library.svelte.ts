@@ -5,11 +5,18 @@ import type { Job, NewTarget, Source, Target } from '../services/sources.ts'
 import { t } from '../i18n/index.svelte.ts'
 import { connection } from './connection.svelte.ts'
 import { rarely } from './libraries.svelte.ts'
+import { ApiError } from '../services/http.ts'
+import { sayReason, type Reason } from './reasons.ts'
 import { attempt, messageOf, toasts } from './toasts.svelte.ts'
 
 const PAGE = 50
 
 export const isRunning = (job: Job) => ['queued', 'running', 'paused'].includes(job.state)
+
+/** What was not added, and why. */
+export interface Refused extends Reason {
+  uri: string
+}
 
 export class OpenLibrary {
   readonly id: string
@@ -23,6 +30,8 @@ export class OpenLibrary {
   isLoading = $state(true)
   /** How many files are on their way. */
   uploading = $state(0)
+  /** The jobs that were begun from here. */
+  begun = $state.raw<readonly string[]>([])
   #after: string | undefined
   #ends: (() => void)[] = []
   /** Whether nobody looks at it any more: it may be gone by now. */
@@ -59,12 +68,44 @@ export class OpenLibrary {
     this.isLoading = false
   }
 
-  /** Add pages, sites, feeds, or paths of the server's machine. */
-  async add(targets: NewTarget[]): Promise<boolean> {
-    return await attempt(async () => {
-      this.#take(await api.addTargets(this.id, targets))
+  /**
+   * Add pages, sites, feeds, or paths of the server's machine. Those that are refused are given back, and the others go on;
+   * null when nothing was added and it has been said why.
+   */
+  async add(targets: readonly NewTarget[]): Promise<Refused[] | null> {
+    const refused: Refused[] = []
+    let rest = [...targets]
+    const done = await attempt(async () => {
+      while (rest.length) {
+        try {
+          this.#take(await api.addTargets(this.id, rest), true)
+          break
+        } catch (error) {
+          // The server takes all or none, and names the first that it does not take.
+          const at = error instanceof ApiError ? /^targets\[(\d+)\]/.exec(error.param)?.[1] : undefined
+          const one = rest[Number(at ?? NaN)]
+          if (!one) throw error
+          const { message, hint } = error as ApiError
+          refused.push({ uri: one.uri, ...sayReason(message, hint) })
+          rest = rest.filter((other) => other !== one)
+        }
+      }
       await this.#loadTargets()
     })
+    return done ? refused : null
+  }
+
+  /** Why a target could not be read the last time; null where it was. */
+  problemOf(target: Target): Reason | null {
+    const last = this.jobs.find((job) => !isRunning(job) && job.target_ids.includes(target.id))
+    const problem = last?.problems.find((one) => one.uri === target.uri)
+    if (problem) return sayReason(problem.reason, problem.hint)
+    return target.error ? sayReason(target.error) : null
+  }
+
+  /** What a job reads, as far as it is still here. */
+  targetsOf(job: Job): Target[] {
+    return this.targets.filter((target) => job.target_ids.includes(target.id))
   }
 
   /** Send files; one that is refused is told of and the others go on. */
@@ -72,7 +113,7 @@ export class OpenLibrary {
     for (const file of files) {
       this.uploading++
       try {
-        this.#take(await api.addFile(this.id, file))
+        this.#take(await api.addFile(this.id, file), true)
       } catch (error) {
         toasts.error(new Error(t('library.notAdded', { name: file.name, reason: messageOf(error) })))
       } finally {
@@ -141,7 +182,8 @@ export class OpenLibrary {
     this.jobs = await api.listJobs(this.id)
   }
 
-  #take(job: Job): void {
+  #take(job: Job, isBegun = false): void {
+    if (isBegun) this.begun = [...this.begun, job.id]
     this.jobs = [job, ...this.jobs.filter((one) => one.id !== job.id)]
   }
 }

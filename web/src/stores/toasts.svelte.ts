@@ -1,6 +1,7 @@
 /** Short notes at the edge of the page: what was done, with a way to undo it, or what went wrong. */
 
 import { ApiError } from '../services/http.ts'
+import { sayError } from './reasons.ts'
 
 export interface Toast {
   id: number
@@ -20,10 +21,12 @@ class Toasts {
     this.#show({ id: this.#next++, text, tone: 'note', ...(undo && { undo }) })
   }
 
-  /** Say what went wrong, in the server's words where it has some. */
+  /** Say what went wrong, and where it is in the server's words, what may help. */
   error(error: unknown): void {
     const text =
-      error instanceof ApiError && error.hint ? `${error.message} (${error.hint})` : messageOf(error)
+      error instanceof ApiError && error.hint && messageOf(error) === error.message
+        ? `${error.message} (${error.hint})`
+        : messageOf(error)
     this.#show({ id: this.#next++, text, tone: 'error' })
   }
 
@@ -41,7 +44,7 @@ class Toasts {
 
 export const toasts = new Toasts()
 
-export const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
+export const messageOf = sayError
 
 /** Do something that the server may refuse; says so, and gives whether it was done. */
 export async function attempt(action: () => Promise<unknown>): Promise<boolean> {
