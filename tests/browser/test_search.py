@@ -190,7 +190,7 @@ def test_what_is_shared_and_saved_says_what_the_answer_rests_on(
     well = views.SOURCES[0]
     origins = [
         re.compile(r"When beans are sown\s+beans\.example · May 2, 2024"),
-        re.compile(rf"{well['title']}\s+Nov 12, 2023"),
+        re.compile(rf"{well['title']}\s+beans\.example · Nov 12, 2023"),
     ]
 
     # The page that is shared.
@@ -230,7 +230,7 @@ def test_what_is_shared_and_saved_says_what_the_answer_rests_on(
     text = page.request.get(f"{export}markdown").text()
     assert "second half of May** [1]." in text
     assert "\n- [1] When beans are sown, beans.example, 2024-05-02\n  > Runner beans are sown" in text
-    assert f"\n- [2] [{well['title']}]({well['url']}), 2023-11-12\n  > The well" in text
+    assert f"\n- [2] [{well['title']}]({well['url']}), beans.example, 2023-11-12\n  > The well" in text
     assert "No source bears out:\n\n- Every gardener in Lisbon owns 900 elephants.\n" in text
 
     # JSON, which holds everything.
