@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 # What `make test` runs: files, folders, or flags of pytest.
 TESTS ?=
-# How many processes `make test` runs files of tests in, side by side; 1 for one after the other. Tests wait much: a third of the time of two.
+# How many processes `make test` runs files of tests in, side by side; 1 for one after the other. Tests wait much, so three keep two cores at work.
 JOBS ?= 3
 # What `make bench` runs, with its flags, like BENCH="durability.py --server-kills 20".
 BENCH ?= streams.py
