@@ -10,7 +10,7 @@ ones (French) and of XQuAD (English) is one source. It prints
 - `precision` and `recall` of citations: those that lie in the paragraph that answers, of all; answers that have one;
 - `abstains`: of questions that nothing answers, and `wrongly` of those that the library answers;
 - `quoted, not verbatim`: sentences marked `quoted` of which no word after word is in their source. It must be 0;
-- seconds to the first word, cold, and of a second question on the same sources.
+- seconds to the first word, cold, and of a second question on the same sources, two seconds after the answer's end.
 
 With `--base` the adapter is left out, to compare; with `--show` each question is printed with its answer and what it came from.
 """
@@ -42,6 +42,7 @@ from candide.settings import load_settings
 
 QUOTATION = re.compile(r"«\s*(.+?)\s*»|“(.+?)”|\"(.+?)\"", re.DOTALL)
 MARK = re.compile(r"[\[【][\d\s,]+[\]】]")
+READING_S = 2.0
 
 
 @dataclass
@@ -156,6 +157,8 @@ class Examiner:
         if grounding.is_good:
             tally.cold_s.append(first)
             if len(tally.again_s) < 8:
+                # Nobody asks before having read.
+                await asyncio.sleep(READING_S)
                 _, again, first = await self.ask(question.text, conversation)
                 if again.sources == grounding.sources:
                     tally.again_s.append(first)

@@ -6,7 +6,7 @@ The index, the database and the check are the real ones; the engine's words are 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,10 @@ from candide.index.analysis import find_stem
 from candide.index.embedded import EmbeddedIndex
 from candide.index.indexer import Indexer
 from candide.prompt.sources import SYSTEM_PROMPT
+from candide.reading_ahead import read_ahead
 from candide.retrieval.search import Retrieval
 from candide.store.database import Database
+from candide.store.files import FileStore
 from candide.store.jobs import JobStore
 from candide.store.libraries import LibraryStore
 from candide.store.sources import SourceStore
@@ -151,6 +153,58 @@ async def test_the_second_question_on_the_same_sources_only_adds_itself_to_the_p
     assert after[: len(before)] == before
     assert "Le phare de Kermor fut allumé" not in after[-1]["content"]
     assert after[-1]["content"].endswith("Question: En quelle année le phare de Kermor fut-il allumé ?")
+
+
+class Ahead:
+    """Keeps what it is told to read."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.read: list[dict[str, Any]] = []
+
+    async def read_ahead(
+        self, model: str, messages: Sequence[dict[str, Any]], *, adapted: bool = False
+    ) -> None:
+        assert adapted
+        self.read = list(messages)
+
+
+@pytest.mark.parametrize("answer", [KEEPER, "Le phare de Kermor fut construit par des Suisses en 1999 [1]."])
+async def test_what_is_read_ahead_is_how_the_next_prompt_begins(
+    start_runtime: RuntimeStarter, shelf: Shelf, answer: str
+) -> None:
+    runtime = await start_runtime(
+        search=shelf.search, replies=[{"answer": answer}, {"answer": "En 1874 [1]."}]
+    )
+    parts: dict[str, Any] = {"conversations": runtime.conversations, "files": FileStore(runtime.database)}
+    engine = Ahead("engine-0")
+    first = await runtime.ask("Qui fut la première gardienne du phare de Kermor ?", search=shelf.wishes)
+    await runtime.events(first)
+    await read_ahead(first, **parts, engine=Ahead("another"))
+    await read_ahead(first, **parts, engine=engine)
+    second = await runtime.ask(
+        "En quelle année le phare de Kermor fut-il allumé ?", first.conversation_id, search=shelf.wishes
+    )
+    await runtime.events(second)
+    asked = runtime.engines[0].requests[-1]["messages"]
+    assert asked[:-1] == engine.read[:-1]
+    assert asked[-1]["content"].startswith(engine.read[-1]["content"] + " ")
+
+
+async def test_nothing_is_read_ahead_where_no_source_was_read(
+    start_runtime: RuntimeStarter, shelf: Shelf
+) -> None:
+    runtime = await start_runtime(search=shelf.search)
+    engine = Ahead("engine-0")
+    for turn in (
+        await runtime.ask("Quelle est la masse de Jupiter en kilogrammes ?", search=shelf.wishes),
+        await runtime.ask("Hello, who are you?"),
+    ):
+        await runtime.events(turn)
+        await read_ahead(
+            turn, conversations=runtime.conversations, files=FileStore(runtime.database), engine=engine
+        )
+    assert engine.read == []
 
 
 async def test_another_answer_to_a_question_and_another_branch_keep_the_numbers(

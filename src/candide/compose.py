@@ -31,6 +31,7 @@ from candide.models.fetcher import Fetcher, Watch
 from candide.models.gguf import read_header
 from candide.models.paths import InstalledPaths
 from candide.models.weights import WeightsFolder
+from candide.reading_ahead import read_ahead
 from candide.retrieval.search import Retrieval
 from candide.retrieval.web import Brave, SearXNG, Tavily
 from candide.retrieval.web_pages import WebPages
@@ -167,6 +168,12 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
                 system_prompt=settings.system_prompt,
             )
 
+        async def follow_up(turn: Turn) -> None:
+            if embedded is not None:
+                await read_ahead(turn, conversations=conversations, files=attachments, engine=embedded)
+            if settings.titles:
+                await title(turn)
+
         owner = Owner(settings.run_dir)
         stack.callback(owner.close)
         scheduler = TurnScheduler(
@@ -175,7 +182,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             run,
             owner,
             lease_s=settings.lease_s,
-            after_answer=title if settings.titles else None,
+            after_answer=follow_up,
         )
         if answers:
             scheduler.start()

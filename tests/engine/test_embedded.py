@@ -147,6 +147,34 @@ async def test_prompt_and_answer_of_a_turn_are_not_read_again_in_the_next(start:
     assert known > 150
 
 
+async def test_what_was_read_ahead_is_not_read_again(start: Start) -> None:
+    engine = start()
+    question = "Name three animals of the forest and say where each of them lives."
+    # A model that is away is not loaded for it.
+    await engine.read_ahead("smol", chat(question)["messages"])
+    assert engine.loaded() == {}
+    await engine.post("/chat/completions", chat(question, max_tokens=8))
+    answer = "The fox, the owl and the boar: " + "all of them live in the forest near the old town. " * 8
+    ahead = chat(question, answer, "Question:")["messages"]
+    reading = asyncio.create_task(engine.read_ahead("smol", ahead))
+    await asyncio.sleep(0)
+    # Who asks in the meantime is given the slot that has read.
+    stream = await engine.open_chat(
+        chat(question, answer, "Question: Where do foxes live?", stream_options={"include_usage": True})
+    )
+    usage = [
+        found async for batch in stream for payload in batch if (found := json.loads(payload).get("usage"))
+    ][-1]
+    await stream.aclose()
+    await reading
+    rest = " Where do foxes live?<|im_end|>\n<|im_start|>assistant\n"
+    tokens = (await engine.post("/tokenize", {"model": "smol", "content": rest, "parse_special": True}))[
+        "tokens"
+    ]
+    assert usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"] <= len(tokens)
+    assert usage["prompt_tokens"] > 100
+
+
 async def test_other_conversations_and_titles_leave_the_prefix_of_the_first_in_the_cache(
     start: Start,
 ) -> None:

@@ -13,11 +13,12 @@ constraint is refused at once from then on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -64,6 +65,8 @@ LONGEST_PAUSE_S = 30.0
 STABLE_AFTER_S = 60.0
 """A worker that lived this long ends the series of failures before it."""
 RESTARTS_UNASKED = 3
+LONGEST_AHEAD_S = 5.0
+"""Reading ahead ends after so long; who asks waits no longer for it."""
 MOST_TRIES = 3
 REMEMBERED_REFUSALS = 256
 
@@ -120,6 +123,8 @@ class _Place:
     loading: asyncio.Task[Worker] | None = None
     watching: asyncio.Task[None] | None = None
     requests: set[_Request] = field(default_factory=set["_Request"])
+    ahead: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the model reads ahead."""
     last_used: float = 0.0
     loaded_at: float = 0.0
     failures: int = 0
@@ -222,6 +227,23 @@ class EmbeddedEngines:
         if place is not None:
             await self._unload(place)
 
+    async def read_ahead(
+        self, model: str, messages: Sequence[Mapping[str, Any]], *, adapted: bool = False
+    ) -> None:
+        """Read `messages`, to the end of the last one's text, into the cache; nothing when the model is away or at work.
+
+        Who asks meanwhile waits for it: most likely it is how his own prompt begins, and in another slot it would be read
+        from its first word.
+        """
+        place = self._places.get(model)
+        if place is None or not place.loaded or place.requests or place.ahead.locked():
+            return
+        async with place.ahead:
+            worker = await self._ensure_loaded(place)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_AHEAD_S):
+                    await worker.call(lambda one: _read_into_cache(one, messages, adapted))
+
     async def open_chat(self, body: Mapping[str, Any], *, adapted: bool = False) -> ChatStream:
         return await self._open("/chat/completions", body, adapted)
 
@@ -239,6 +261,8 @@ class EmbeddedEngines:
             return worker.client.open_stream(path, asked | _choose_adapter(worker, adapted))
 
         try:
+            async with place.ahead:
+                pass
             stream = await self._send(place, request, send)
         except BaseException:
             self._release(place, request)
@@ -646,6 +670,15 @@ def _make_refusal(param: str) -> BadRequest:
 def _choose_adapter(worker: Worker, adapted: bool) -> dict[str, Any]:
     """What has llama.cpp apply the adapter to a request, or not: unasked it does as the request before."""
     return {"lora": [{"id": 0, "scale": float(adapted)}]} if worker.config.adapter else {}
+
+
+async def _read_into_cache(worker: Worker, messages: Sequence[Mapping[str, Any]], adapted: bool) -> None:
+    rendered = await worker.native.post("/apply-template", {"messages": list(messages)})
+    # What the template writes after the last text would have to be taken back, which not every model's cache can.
+    before, text, _ = str(rendered["prompt"]).rpartition(messages[-1]["content"])
+    if text:
+        asked = {"prompt": before + text, "n_predict": 0, "cache_prompt": True}
+        await worker.native.post("/completion", asked | _choose_adapter(worker, adapted))
 
 
 def _was_unheard(error: EngineError) -> bool:
