@@ -43,6 +43,8 @@ class Reader(Protocol):
 
 async def read_ahead(turn: Turn, *, conversations: Conversations, files: Files, engine: Reader) -> None:
     """Have the engine that wrote a turn's answer from sources read on to the next question."""
+    if turn.search is None or not turn.search.is_on:
+        return
     conversation, tree, instructions = await conversations.load_for_turn(turn.conversation_id)
     branch = find_branch(tree, turn.answer_message_id)
     answer = branch[-1] if branch else None
