@@ -169,10 +169,11 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
             )
 
         async def follow_up(turn: Turn) -> None:
-            if embedded is not None:
-                await read_ahead(turn, conversations=conversations, files=attachments, engine=embedded)
             if settings.titles:
                 await title(turn)
+            # Last: where there is one slot alone, the title has taken it.
+            if embedded is not None:
+                await read_ahead(turn, conversations=conversations, files=attachments, engine=embedded)
 
         owner = Owner(settings.run_dir)
         stack.callback(owner.close)

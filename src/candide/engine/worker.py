@@ -131,6 +131,8 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     p.kv_unified = True
     p.kv_unified_per_slot = config.context
     p.n_ctx = config.pool
+    # What it saves of idle slots does not say with which adapter it was read, and is thrown away when it comes back.
+    p.cache_idle_slots = not config.adapter
     p.ctx_shift = False  # forgetting the start of a conversation without a word is no answer
     kv_type = getattr(library.ggml_type, f"GGML_TYPE_{config.kv_cache.upper()}")
     # Flash attention is left to llama.cpp, which uses it where it can. With this cache on a processor it was
@@ -196,7 +198,8 @@ def make_arguments(config: WorkerConfig, port: int, known: Container[str]) -> li
     arguments = [word for flag, value in pairs.items() if flag in known for word in (flag, str(value))]
     switches = ("--kv-unified", "--embeddings", "--slots", "--jinja", "--no-webui")
     if "--lora" in arguments:
-        switches = (*switches, "--lora-init-without-apply")
+        # What it saves of idle slots does not say with which adapter it was read.
+        switches = (*switches, "--lora-init-without-apply", "--no-cache-idle-slots")
     return arguments + [flag for flag in switches if flag in known]
 
 
