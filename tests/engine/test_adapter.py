@@ -65,7 +65,7 @@ async def test_a_title_without_the_adapter_leaves_what_was_read_with_it(
     qwen_path: Path, tmp_path: Path
 ) -> None:
     find_adapter = Adapters(WeightsFolder(qwen_path.parent)).find
-    shape: dict[str, Any] = {"logs_dir": tmp_path, "context_tokens": 2048, "slots": 2, "llama_server": "off"}
+    shape: dict[str, Any] = {"logs_dir": tmp_path, "context_tokens": 2048, "slots": 4, "llama_server": "off"}
     engine = EmbeddedEngines({"qwen": qwen_path}, EmbeddedOptions(**shape, find_adapter=find_adapter))
     asked = [
         {"role": "system", "content": SYSTEM_PROMPT},
