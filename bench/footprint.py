@@ -103,7 +103,7 @@ def main() -> None:
         ["`candide --help`, ms", f"{1000 * statistics.median(helps):.0f}", "200"],
         ["idle server without engine, MiB", f"{statistics.median(m for _, m in starts):.0f}", "120"],
         ["installed, MB", f"{(installed_bytes(files) - weights) / 1e6:.0f}", "450"],
-        ["weights among it, MB", f"{weights / 1e6:.0f}", ""],
+        ["weights beside it, MB", f"{weights / 1e6:.0f}", ""],
         ["packages", str(len(packages)), ""],
     ]
     print_table(f"Footprint, medians of {rounds} rounds", ["what", "measured", "target"], rows)
