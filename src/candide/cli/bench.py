@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from candide.cli.client import Client
-from candide.cli.connection import Address
 from candide.cli.output import print_json, print_note, print_table
 from candide.cli.own_server import OwnServer
 from candide.cli.weights import prepare_weights
 from candide.domain.turns import ReasoningDelta, TextDelta, TurnFailed, TurnFinished
 from candide.errors import EngineError
+from candide.server.address import Address
 
 if TYPE_CHECKING:
     from candide.engine.routes import Routes

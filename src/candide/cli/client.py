@@ -37,7 +37,7 @@ from candide.errors import (
 )
 
 if TYPE_CHECKING:
-    from candide.cli.connection import Address
+    from candide.server.address import Address
 
 SILENCE_S = 60.0
 """An event stream silent for so long is opened anew; the replay makes that harmless."""
