@@ -41,7 +41,7 @@ def list_candidates(cores: int, llama_servers: list[str]) -> list[Candidate]:
         waiting("passive, spin 10000", "10000"),
         waiting("passive, bound", "0", OMP_PROC_BIND="true"),
         Candidate("one thread", 1),
-        *(Candidate(f"{Path(path).parent.parent.name}/llama-server", cores, path) for path in llama_servers),
+        *(Candidate(f"{Path(path).parent.parent.name}/llama-server", cores, llama_server=path) for path in llama_servers),
     ]  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def list_candidates(cores: int, llama_servers: list[str], *, variants: bool) -> 
     found = shutil.which("llama-server")
     paths = dict.fromkeys([*llama_servers, *([found] if found else [])])
     candidates = [Candidate("xllamacpp wheel", cores)]
-    candidates += [Candidate(str(Path(path).absolute())[-40:], cores, path) for path in paths]
+    candidates += [Candidate(str(Path(path).absolute())[-40:], cores, llama_server=path) for path in paths]
     if variants:
         candidates += [
             Candidate("wheel, KV cache q8_0", cores, kv_cache="q8_0"),

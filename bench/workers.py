@@ -19,8 +19,10 @@ from typing import Any
 
 from candide.engine.control_text import ControlTexts
 from candide.engine.llamacpp import LlamaCppModel
+from candide.engine.sizing import gains_by_repacking
 from candide.engine.supervisor import Worker, make_key
 from candide.engine.worker import WorkerConfig
+from candide.models.machine import read_machine
 
 WORDS = "the river runs past an old town where people sell bread, paint boats and talk of the weather "
 TOO_SLOW_S = 20.0
@@ -39,7 +41,7 @@ class Candidate:
     kv_cache: str = "f16"
     batch: int = 128
     slots: int = 1
-    repack: bool | None = None
+    repack: bool = field(default_factory=lambda: gains_by_repacking(read_machine()))
 
 
 @contextlib.asynccontextmanager

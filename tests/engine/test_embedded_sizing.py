@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from candide.engine.sizing import LONGEST_CONTEXT, MIB, SHORTEST_CONTEXT, Plan, choose_budget, make_plan
+from candide.engine.sizing import (
+    LONGEST_CONTEXT,
+    MIB,
+    SHORTEST_CONTEXT,
+    Plan,
+    choose_budget,
+    gains_by_repacking,
+    make_plan,
+)
 from candide.errors import WeightsError
 from candide.models.gguf import GgufHeader
 from candide.models.machine import Machine
@@ -33,6 +41,16 @@ HEADER = GgufHeader(
     control_tokens=(),
     file_bytes=1117 * MIB,
     bytes_read_per_token=1117 * MIB,
+)
+
+MACHINE = Machine(
+    memory_bytes=16 * GIB,
+    available_bytes=4 * GIB,
+    cores=4,
+    flags=frozenset(),
+    system="Linux",
+    architecture="x86_64",
+    limited_by="machine",
 )
 
 
@@ -76,16 +94,22 @@ def test_tiny_model_writes_with_half_of_the_threads() -> None:
 
 
 def test_budget_leaves_room_for_others_and_heeds_what_is_free_now() -> None:
-    machine = Machine(
-        memory_bytes=16 * GIB,
-        available_bytes=4 * GIB,
-        cores=4,
-        flags=frozenset(),
-        system="Linux",
-        architecture="x86_64",
-        limited_by="machine",
-    )
-    assert choose_budget(machine, 0, 0) == 4 * GIB
-    assert choose_budget(machine, 0, 3 * GIB) == 7 * GIB
-    assert choose_budget(machine, 0, 15 * GIB) == int(0.7 * 16 * GIB)
-    assert choose_budget(machine, 500, 0) == 500 * MIB
+    assert choose_budget(MACHINE, 0, 0) == 4 * GIB
+    assert choose_budget(MACHINE, 0, 3 * GIB) == 7 * GIB
+    assert choose_budget(MACHINE, 0, 15 * GIB) == int(0.7 * 16 * GIB)
+    assert choose_budget(MACHINE, 500, 0) == 500 * MIB
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flags", "gains"),
+    [
+        ("x86_64", {"avx2", "fma"}, False),
+        ("x86_64", {"avx2", "fma", "avx512f"}, True),
+        ("arm64", {"asimd", "asimddp"}, True),
+    ],
+)
+def test_weights_are_copied_only_where_the_processor_gains_by_it(
+    architecture: str, flags: set[str], gains: bool
+) -> None:
+    machine = msgspec.structs.replace(MACHINE, architecture=architecture, flags=frozenset(flags))
+    assert gains_by_repacking(machine) is gains

@@ -29,7 +29,7 @@ from candide.domain.addresses import THIS_MACHINE
 from candide.domain.engines import ChatStream, ModelFacts
 from candide.engine.control_text import ControlTexts
 from candide.engine.llamacpp import LlamaCppModel
-from candide.engine.sizing import MIB, Plan, choose_budget, make_plan
+from candide.engine.sizing import MIB, Plan, choose_budget, gains_by_repacking, make_plan
 from candide.engine.supervisor import Worker, find_program, log_name, make_key
 from candide.engine.worker import WorkerConfig
 from candide.errors import (
@@ -395,7 +395,7 @@ class EmbeddedEngines:
             await self._make_room(plan, budget)
             began = time.monotonic()
             try:
-                worker = await self._start_worker(place, plan, header)
+                worker = await self._start_worker(place, plan, header, repack=gains_by_repacking(machine))
             except WeightsError as error:
                 place.damaged = (stamp, error)
                 raise
@@ -415,7 +415,7 @@ class EmbeddedEngines:
         )  # fmt: skip
         return worker
 
-    async def _start_worker(self, place: _Place, plan: Plan, header: GgufHeader) -> Worker:
+    async def _start_worker(self, place: _Place, plan: Plan, header: GgufHeader, *, repack: bool) -> Worker:
         options = self._options
         if self._program is None:
             self._program = await asyncio.to_thread(find_program, options.llama_server)
@@ -435,6 +435,7 @@ class EmbeddedEngines:
             pooling="" if header.pooling else "last",
             batch=min(header.context_tokens, LARGEST_EMBEDDING_BATCH) if header.pooling else CHAT_BATCH,
             adapter=str(adapter or ""),
+            repack=repack,
             llama_server=self._program,
         )
         model = LlamaCppModel(
@@ -451,7 +452,7 @@ class EmbeddedEngines:
                 raise
             log.warning("%s from the PATH is not used: %s", self._program, error.message)
             self._program = ""
-            return await self._start_worker(place, plan, header)
+            return await self._start_worker(place, plan, header, repack=repack)
         return worker
 
     def _memory_in_use(self) -> int:

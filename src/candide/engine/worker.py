@@ -61,8 +61,8 @@ class WorkerConfig:
     """How `/embeddings` makes one vector of many; empty leaves it to the model."""
     adapter: str = ""
     """A LoRA's GGUF file that single requests may ask for; the others are answered as if it were not there."""
-    repack: bool | None = None
-    """Whether the weights are laid out anew in memory for the processor; None leaves it to what the library was built for."""
+    repack: bool = True
+    """Whether the weights are laid out anew in memory for the processor."""
     llama_server: str = ""
 
 
@@ -148,7 +148,7 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
     p.embedding = True
     p.n_batch = config.batch
     p.n_ubatch = config.batch
-    p.no_extra_bufts = not (gains_by_repacking(library) if config.repack is None else config.repack)
+    p.no_extra_bufts = not config.repack
     if config.pooling:
         p.pooling_type = getattr(library.llama_pooling_type, f"LLAMA_POOLING_TYPE_{config.pooling.upper()}")
     # A thread of its HTTP server is taken for as long as an answer is written.
@@ -158,16 +158,6 @@ def make_parameters(config: WorkerConfig, library: Any) -> Any:
         p.lora_adapters = [library.CommonAdapterLoraInfo(config.adapter, 0.0)]
         p.lora_init_without_apply = True
     return p
-
-
-def gains_by_repacking(library: Any) -> bool:
-    """Whether this build of llama.cpp reads prompts faster from weights that it lays out anew.
-
-    Without AVX-512 an x86 processor does not (bench/engines.py --variants), and the copy takes the memory of half the weights, which
-    are otherwise the file's own pages.
-    """
-    features = str(library.get_system_info())
-    return "AVX2 = 1" not in features or "AVX512 = 1" in features
 
 
 def make_arguments(config: WorkerConfig, port: int, known: Container[str]) -> list[str]:
