@@ -98,16 +98,16 @@ def test_a_file_of_questions_is_answered_line_by_line_in_one_process(
     ]
     last = json.dumps({"id": "last", "question": "condamné"})
     file = tmp_path / "questions.jsonl"
-    file.write_text(
-        "\n".join([*map(json.dumps, lines), "", '{"id": "bad"}', "not json", '{"question": " "}', last])
-    )
+    bad = ['{"id": "bad"}', "not json", '{"question": " "}', '{"question": "-girafe"}']
+    file.write_text("\n".join([*map(json.dumps, lines), "", *bad, last]))
     done = candide.run("search", "--input", str(file))
     told = [json.loads(line) for line in done.out.splitlines()]
     assert [(one["id"], len(one.get("results", []))) for one in told] == [
-        ("a", 1), (7, 0), (None, 1), ("bad", 0), (None, 0), (None, 0), ("last", 1),
+        ("a", 1), (7, 0), (None, 1), ("bad", 0), (None, 0), (None, 0), (None, 0), ("last", 1),
     ]  # fmt: skip
-    for number, one in zip((5, 6, 7), told[3:6], strict=True):
+    for number, one in zip((5, 6, 7, 8), told[3:7], strict=True):
         assert one["error"]["message"].startswith(f"line {number}: ")
+    assert "put a word before it" in told[6]["error"]["hint"]
     assert done.code == 1
     again = candide.run("search", "--input", "-", stdin=json.dumps(lines[0]))
     assert again.code == 0, again.err

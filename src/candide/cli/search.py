@@ -84,6 +84,7 @@ async def search_all(settings: Settings, path: str, wishes: Wishes) -> int:
             answer: dict[str, Any] = {"id": read_id(line)}
             try:
                 asked = read_asked(line)
+                _check_query(asked.question)
                 found = await client.find_passages(asked.question, wishes)
                 answer |= _describe(found)
                 missing.update(found.missing)
