@@ -5,6 +5,7 @@ Views are reached by addresses, keys and icons, never by words, so that they are
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.request
@@ -424,8 +425,15 @@ def show_found(page: Page, filled: Filled) -> None:
 def show_cited(page: Page, filled: Filled) -> None:
     page.goto(f"/c/{filled.cited}")
     expect(page.locator(".answer .legend")).to_be_visible()
-    page.locator(".answer .md-cite").last.hover()
-    expect(page.get_by_role("tooltip")).to_be_visible()
+    chip, tip = page.locator(".answer .md-cite").last, page.get_by_role("tooltip")
+    # The page goes to its end as it fills, and what a pointer that stands still was over moves away.
+    for _ in range(5):
+        page.mouse.move(0, 0)
+        chip.hover()
+        with contextlib.suppress(AssertionError):
+            expect(tip).to_be_visible(timeout=2000)
+            break
+    expect(tip).to_be_visible()
 
 
 def show_source(page: Page, filled: Filled) -> None:
