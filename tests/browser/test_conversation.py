@@ -239,6 +239,25 @@ def test_the_chosen_model_is_asked(site: Sites, chat: Chats) -> None:
     expect(details).to_have_count(0)
 
 
+def test_nothing_in_an_open_menu_moves_when_the_models_come(site: Sites, chat: Chats) -> None:
+    one = chat(site())
+    one.ask("hello")
+    one.done()
+    held: list[Route] = []
+    one.page.route("**/api/models", lambda route: held.append(route))
+    one.page.reload()
+    more = one.answers.get_by_role("button", name="More")
+    more.click()
+    items = one.page.get_by_role("menuitem")
+    expect(items.first).to_have_text("Details")
+    held[0].continue_()
+    expect(one.model).to_contain_text("scripted")
+    expect(items.first).to_have_text("Details")
+    one.page.keyboard.press("Escape")
+    more.click()
+    expect(items.first).to_have_text("Answer again with scripted")
+
+
 @pytest.mark.parametrize("by", ["button", "key"])
 def test_a_stopped_answer_goes_on_where_it_stopped(site: Sites, chat: Chats, by: str) -> None:
     here = site(replies=[{"tokens": 120, "pace_ms": 30}])
