@@ -110,8 +110,8 @@ def make_plan(
 def gains_by_repacking(machine: Machine) -> bool:
     """Whether weights that are laid out anew in memory are worth the copy, of half their size or more beside the file's own pages.
 
-    On x86 processors with AVX-512, which are wide inside whatever llama.cpp was compiled for, a 1.5 B model writes 1.44 times as fast
-    then, and reads prompts 0.96 times as fast. On those without it reads 0.72 to 0.98 times as fast (bench/engines.py --variants).
+    A rule of thumb from two processors, with a 1.5 B model and a library that uses AVX2 at most (bench/engines.py --variants): one with
+    AVX-512 writes 1.44 to 1.74 times as fast then and reads prompts as fast, one without reads them 0.72 to 0.93 times as fast.
     """
     return machine.architecture != "x86_64" or "avx512f" in machine.flags
 

@@ -62,7 +62,7 @@ class WorkerConfig:
     adapter: str = ""
     """A LoRA's GGUF file that single requests may ask for; the others are answered as if it were not there."""
     repack: bool = True
-    """Whether the weights are laid out anew in memory for the processor."""
+    """Whether the library lays the weights out anew in memory for the processor; a `llama_server` does as it does by default."""
     llama_server: str = ""
 
 
