@@ -29,6 +29,8 @@ from candide.errors import (
     WeightsError,
 )
 
+from ..processes import list_children, read_command
+
 pytestmark = pytest.mark.weights
 
 Start = Callable[..., EmbeddedEngines]
@@ -84,11 +86,6 @@ async def wait_until(condition: Callable[[], Any], longest_s: float = 20.0) -> N
         await asyncio.sleep(0.05)
 
 
-def own_workers() -> list[psutil.Process]:
-    """The workers that the tests' own process has started; other tests may have servers that run beside."""
-    return [child for child in psutil.Process().children() if "candide.engine.worker" in child.cmdline()]
-
-
 async def busy_slots(engine: EmbeddedEngines) -> int:
     worker = engine._places["smol"].worker
     assert worker is not None
@@ -109,7 +106,7 @@ async def test_requests_during_the_load_wait_for_one_and_the_same_worker(start: 
     engine = start()
     replies = await asyncio.gather(*(engine.post("/chat/completions", chat(f"Say {n}.")) for n in range(4)))
     assert all(reply["choices"][0]["message"]["content"] for reply in replies)
-    assert len(own_workers()) == 1
+    assert len(list_children("engine.worker")) == 1
 
 
 async def test_request_for_a_model_without_weights_is_not_found(start: Start) -> None:
@@ -335,7 +332,7 @@ def install_llama_server(folder: Path, text: str = LLAMA_SERVER) -> Path:
 
 def run_by(engine: EmbeddedEngines) -> list[str]:
     """What the worker runs: the commands of its children."""
-    return [" ".join(child.cmdline()) for child in psutil.Process(engine.worker_pid("smol")).children()]
+    return [read_command(child) for child in psutil.Process(engine.worker_pid("smol")).children()]
 
 
 async def test_llama_server_on_the_path_is_used_and_dies_with_its_worker(
@@ -423,11 +420,11 @@ async def test_closing_the_engine_ends_its_workers(start: Start) -> None:
 async def test_closing_the_engine_during_a_load_leaves_no_process(start: Start) -> None:
     engine = start()
     loading = asyncio.create_task(engine.load("smol"))
-    await wait_until(own_workers)
+    await wait_until(lambda: list_children("engine.worker"))
     await engine.close()
     with pytest.raises((asyncio.CancelledError, EngineUnavailable)):
         await loading
-    assert not own_workers()
+    assert not list_children("engine.worker")
 
 
 async def test_truncated_weights_are_named_and_others_still_answer(
@@ -517,7 +514,7 @@ async def test_embeddings_come_from_the_worker_that_chats(start: Start) -> None:
     assert len(reply["data"]) == 3
     assert len(reply["data"][0]["embedding"]) == 576
     assert (await engine.post("/chat/completions", chat("Hi")))["choices"]
-    assert len(own_workers()) == 1
+    assert len(list_children("engine.worker")) == 1
 
 
 async def test_texts_longer_than_one_step_are_embedded(start: Start) -> None:

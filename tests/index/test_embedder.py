@@ -10,12 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-import psutil
 import pytest
 
 from candide.errors import BadRequest, ContextTooLong, EngineBroke, EngineUnavailable
 from candide.index.embedder import E5Embedder
 from candide.index.engine_embedder import EngineEmbedder
+
+from ..processes import has_ended
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def compare(one: list[float], other: list[float]) -> float:
 
 async def gone(pid: int) -> None:
     async with asyncio.timeout(30):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        while not has_ended(pid):
             await asyncio.sleep(0.02)
 
 
@@ -113,7 +114,7 @@ async def test_the_process_ends_when_idle_and_with_its_parent() -> None:
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())
-    assert psutil.pid_exists(child)
+    assert not has_ended(child)
     parent.kill()
     await parent.wait()
     await gone(child)

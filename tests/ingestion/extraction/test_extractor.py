@@ -8,12 +8,12 @@ import os
 import zipfile
 from pathlib import Path
 
-import psutil
 import pytest
 
 from candide.errors import UnreadableDocument
 from candide.ingestion.extraction import Extractor
 
+from ...processes import list_children
 from .conftest import Packer, WordMaker
 
 GOOD = b"# Trees\n\nOaks grow slowly, and they outlive whoever planted them."
@@ -29,11 +29,7 @@ async def refuse(extractor: Extractor, data: bytes | Path, name: str = "") -> Un
 
 
 def workers() -> set[int]:
-    return {
-        one.pid
-        for one in psutil.Process().children(recursive=True)
-        if "extraction.worker" in " ".join(one.cmdline())
-    }
+    return {child.pid for child in list_children("ingestion.extraction.worker")}
 
 
 async def test_files_are_read_by_one_process_that_is_started_when_needed(
