@@ -274,7 +274,7 @@ async def test_no_process_reads_documents_before_there_is_one(here: Here) -> Non
     before = set(psutil.Process().children(recursive=True))
     await add(here, "n.txt", b"hello")
     await add(here, "a.png", PNG)
-    assert set(psutil.Process().children(recursive=True)) == before
+    assert set(psutil.Process().children(recursive=True)) <= before
     await add(here, "a.pdf", make_pdf("Oaks."))
     (reader,) = set(psutil.Process().children(recursive=True)) - before
     assert "candide.ingestion.extraction.worker" in reader.cmdline()
