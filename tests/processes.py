@@ -14,12 +14,11 @@ def read_command(process: psutil.Process) -> str:
 
 
 def list_children(module: str) -> list[psutil.Process]:
-    """The processes with a module of Candide's that the tests' own process has started; other tests' may run beside."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if f"candide.{module}" in read_command(child)
-    ]
+    """The processes with a module of Candide's that the tests' own process has itself started.
+
+    Those of whole servers, which tests that run beside or before have, are a generation further down.
+    """
+    return [child for child in psutil.Process().children() if f"candide.{module}" in read_command(child)]
 
 
 def has_ended(pid: int) -> bool:
