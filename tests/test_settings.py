@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import candide
 from candide.errors import SettingsError
 from candide.settings import Settings, find_unknown_variables, load_settings, options
 
@@ -39,6 +41,15 @@ def test_every_setting_has_one_line_of_help_and_can_be_set_by_its_variable(tmp_p
             settings = load(tmp_path, **{f"CANDIDE_{option.name.upper()}": given})
             assert settings.origins[option.name] == f"CANDIDE_{option.name.upper()}"
     assert {f.name for f in dataclasses.fields(Settings)} == {o.name for o in options()} | {"origins"}
+
+
+def test_every_setting_is_read_by_the_program() -> None:
+    package = Path(candide.__file__).parent
+    text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    read = set(re.findall(r"\bsettings\.(\w+)", text))
+    # Some are read by what is made of them, like the home by its folders.
+    read |= set(re.findall(r"\bself\.(\w+)", (package / "settings.py").read_text(encoding="utf-8")))
+    assert [option.name for option in options() if option.name not in read] == []
 
 
 @pytest.mark.parametrize(

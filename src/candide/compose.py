@@ -156,6 +156,7 @@ async def compose(settings: Settings, *, answers: bool = True, watch: Watch | No
                 files=attachments,
                 writer=writer,
                 system_prompt=settings.system_prompt,
+                answer_tokens=settings.answer_tokens,
                 search=search,
             )
 

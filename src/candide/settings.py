@@ -120,7 +120,11 @@ class Settings:
     lease_s: float = option(
         10.0, "Seconds after which a turn whose owner went silent is taken over.", minimum=0.1
     )
-    answer_tokens: int = option(0, "Longest answer of a turn in tokens; 0 leaves it to the model.", minimum=0)
+    answer_tokens: int = option(
+        0,
+        "Longest answer of a turn in tokens, unless the user sets another; 0 leaves it to the model.",
+        minimum=0,
+    )
     system_prompt: str = option(
         "You are a helpful assistant. Answer in the language of the question.",
         "System prompt of conversations.",

@@ -39,6 +39,7 @@ from candide.domain.turns import (
     TurnStarted,
     begin_grounding,
     join_text,
+    merge_params,
 )
 from candide.errors import ContextTooLong, EngineError, NotFound, UnsupportedContent, WeightsError
 from candide.prompt.instructions import compose_system_prompt
@@ -110,6 +111,7 @@ async def run_turn(
     files: Files,
     writer: AnswerWriter,
     system_prompt: str,
+    answer_tokens: int = 0,
     search: Search | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[TurnEvent, None]:
@@ -166,7 +168,9 @@ async def run_turn(
         system = compose_system_prompt(system_prompt, conversation, instructions)
     else:
         system = compose_system_prompt("", conversation, instructions, before=SYSTEM_PROMPT)
-    params = turn.params if grounding is None else GROUNDED_PARAMS | turn.params
+    params = merge_params(
+        {"max_tokens": answer_tokens or None}, GROUNDED_PARAMS if grounding is not None else {}, turn.params
+    )
     shown = collect_sources(groundings.values()) if grounding is not None else []
     # Without numbers there are no marks to find.
     marks = MarkParser({source.number for source in shown}) if grounding is not None else None

@@ -146,6 +146,23 @@ async def test_settings_of_a_turn_are_merged_when_it_is_accepted(here: Here) -> 
     }  # fmt: skip
 
 
+async def test_the_settings_limit_an_answer_for_which_nobody_asked_another_length(
+    start_here: HereStarter,
+) -> None:
+    here = await start_here({"answer_tokens": 16})
+
+    async def ask(chat: str, **more: Any) -> tuple[int | None, int | None]:
+        await here.events((await here.ask("hello", chat, **more))["id"])
+        sent = here.engine.requests[-1]
+        return sent.get("max_tokens"), sent.get("max_completion_tokens")
+
+    chat = (await here.call("POST", "/api/conversations", {})).json["id"]
+    assert await ask(chat) == (16, None)
+    assert await ask(chat, params={"max_completion_tokens": 9}) == (None, 9)
+    await here.call("PATCH", f"/api/conversations/{chat}", {"params": {"max_tokens": 200}})
+    assert await ask(chat) == (200, None)
+
+
 async def test_the_system_prompt_is_what_everyone_asked_for(start_here: HereStarter) -> None:
     here = await start_here({"system_prompt": "Base."})
     await here.call("PATCH", "/api/preferences", {"instructions": "Everywhere."})
